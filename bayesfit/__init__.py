@@ -1,0 +1,101 @@
+"""Hierarchical Bayesian scaling-law fits with honest bands.
+
+The public names load on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesfit.card import Law
+    from bayesfit.catalog import law, laws
+    from bayesfit.errors import (
+        BayesfitError,
+        BayesfitWarning,
+        ConvergenceWarning,
+        DataError,
+        DataWarning,
+        ExtrapolationWarning,
+        FormulaError,
+        NotConvergedError,
+        SpecError,
+        StoredFitError,
+    )
+    from bayesfit.fit import Fit, fit
+    from bayesfit.forecast import Forecast
+    from bayesfit.noise import Noise
+    from bayesfit.pooling import Pooling
+    from bayesfit.priors import Prior
+    from bayesfit.risk import assess_risk
+    from bayesfit.runs import Runs
+    from bayesfit.simulate import simulate
+    from bayesfit.store import load
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BayesfitError": "errors",
+    "BayesfitWarning": "errors",
+    "ConvergenceWarning": "errors",
+    "DataError": "errors",
+    "DataWarning": "errors",
+    "ExtrapolationWarning": "errors",
+    "Fit": "fit",
+    "Forecast": "forecast",
+    "FormulaError": "errors",
+    "Law": "card",
+    "Noise": "noise",
+    "NotConvergedError": "errors",
+    "Pooling": "pooling",
+    "Prior": "priors",
+    "Runs": "runs",
+    "SpecError": "errors",
+    "StoredFitError": "errors",
+    "assess_risk": "risk",
+    "fit": "fit",
+    "law": "catalog",
+    "laws": "catalog",
+    "load": "store",
+    "simulate": "simulate",
+}
+
+__all__ = [
+    "BayesfitError",
+    "BayesfitWarning",
+    "ConvergenceWarning",
+    "DataError",
+    "DataWarning",
+    "ExtrapolationWarning",
+    "Fit",
+    "Forecast",
+    "FormulaError",
+    "Law",
+    "Noise",
+    "NotConvergedError",
+    "Pooling",
+    "Prior",
+    "Runs",
+    "SpecError",
+    "StoredFitError",
+    "assess_risk",
+    "fit",
+    "law",
+    "laws",
+    "load",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bayesfit' has no attribute '{name}'")
+    value = getattr(import_module(f"bayesfit.{_HOME[name]}"), name)
+    # a submodule of the same name (fit) would otherwise hide the function after its import
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

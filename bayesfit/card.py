@@ -1,0 +1,546 @@
+"""Laws: a formula with its inputs, parameters, priors, published numbers and checks.
+
+A `Law` is the object, a TOML *model card* its text; `bayesfit.card_file` goes between them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from bayesfit.errors import SpecError, nearest
+from bayesfit.expression import FUNCTIONS, SUMMARIES, Equation, Expression, parse_equations, parse_expression
+from bayesfit.noise import Noise
+from bayesfit.priors import Prior
+from bayesfit.typeset import latex, latex_name
+
+Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient"]
+Trend = Literal["increasing", "decreasing"]
+Verified = Literal["read", "form read", "abstract", "memory"]
+
+#: Half-normal scale, on the link scale, of how far groups lie apart: exponents are pooled strongly,
+#: amplitudes weakly.
+SPREAD: Mapping[str, float] = {
+    "floor": 0.5,
+    "ceiling": 0.5,
+    "amplitude": 0.5,
+    "exponent": 0.3,
+    "shape": 0.3,
+    "location": 0.5,
+    "ratio": 0.3,
+    "coefficient": 0.5,
+}
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
+#: Names that fits use for themselves, and endings that they add to parameter names.
+_RESERVED = frozenset({"chain", "draw", "run", "scenario", "z", "sigma", "level", "variable"})
+_RESERVED_PARTS = ("_population", "_sd_", "_offset_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A column the law reads, with its unit and usual symbol (LaTeX)."""
+
+    about: str = ""
+    unit: str = "1"
+    symbol: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """An equation that is observed, with its unit and noise."""
+
+    about: str = ""
+    unit: str = "nats"
+    symbol: str = ""
+    noise: Noise = field(default_factory=Noise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A number the fit finds.
+
+    Parameters
+    ----------
+    prior
+        Its prior for one group; with partial pooling, the prior of the population's centre.
+    role
+        What it does in the law; sets the default `spread`.
+    varies
+        Whether groups may have their own value when the fit is given ``by=``.
+    spread
+        Half-normal scale of the standard deviation over groups on the link scale.
+    unit, about, symbol
+        For people.
+    """
+
+    prior: Prior
+    role: Role = "coefficient"
+    varies: bool = True
+    spread: float | None = None
+    unit: str = "1"
+    about: str = ""
+    symbol: str = ""
+
+    @property
+    def group_spread(self) -> float:
+        """`spread`, or the default of the role."""
+        return SPREAD[self.role] if self.spread is None else self.spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A quantity the paper reports, as a formula over parameters and data summaries."""
+
+    formula: Expression
+    about: str = ""
+    unit: str = "1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Coefficients that a paper printed, in its own notation.
+
+    Parameters
+    ----------
+    source
+        Paper, table, and what was fitted to what.
+    values
+        Coefficient to value, under the names of parameters or derived quantities.
+    intervals, prob
+        Published intervals and their probability.
+    se
+        Published standard errors.
+    verified
+        ``"read"``: form and numbers were read in the source; ``"form read"``: the form was, some
+        numbers are from memory; ``"abstract"``; ``"memory"``.
+    """
+
+    source: str
+    values: Mapping[str, float]
+    verified: Verified
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    prob: float = 0.95
+    se: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Inputs and the value the law must give there, as a text with the digits that hold.
+
+    Parameters
+    ----------
+    inputs
+        A number for each input.
+    expect
+        Output or derived quantity to its value, written with as many digits as must agree.
+    published
+        Whose coefficients to use; or give `parameters`.
+    parameters
+        Coefficients to use, under the names of parameters or derived quantities.
+    """
+
+    expect: Mapping[str, str]
+    inputs: Mapping[str, float] = field(default_factory=dict)
+    published: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the last equation promises everywhere: its trend in an input, and bounds as formulas.
+
+    The bounds may use parameters, inputs and data summaries.
+    """
+
+    monotone: Mapping[str, Trend] = field(default_factory=dict)
+    floor: str = ""
+    ceiling: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """Design of the law's recovery test.
+
+    Parameters
+    ----------
+    truth
+        True value of each parameter; `ref.x` is that of the simulated runs.
+    inputs
+        Range of each input (log-uniform), or a list of more than two values to draw from.
+    runs, sigma
+        Number of runs, and the noise scale of each output.
+    """
+
+    truth: Mapping[str, float]
+    inputs: Mapping[str, tuple[float, ...]]
+    runs: int = 60
+    sigma: float = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    """A scaling law.
+
+    Build one with ``bf.law("chinchilla")``, from a text with `Law.from_text`, or from a card with
+    `bayesfit.card_file.read_card`. Everything is checked when it is built.
+
+    Parameters
+    ----------
+    id
+        Its name: lower-case words joined by underscores.
+    equations
+        One equation a line; they may use each other's targets.
+    inputs, outputs, parameters
+        Every name in the equations is one of these or another equation's target.
+    fixed
+        Parameters held at a value instead of being fitted.
+    derived
+        What papers report, from our centred parameters.
+    from_paper
+        The way back: each parameter from a paper's coefficients (the same name where none is given).
+    title, summary, aliases, reference, kind
+        For people, and for finding it.
+
+    Raises
+    ------
+    SpecError
+        Names what is missing, unknown or contradictory.
+    """
+
+    id: str
+    equations: tuple[Equation, ...]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    parameters: Mapping[str, Parameter]
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    derived: Mapping[str, Derived] = field(default_factory=dict)
+    from_paper: Mapping[str, Expression] = field(default_factory=dict)
+    title: str = ""
+    summary: str = ""
+    aliases: tuple[str, ...] = ()
+    reference: tuple[str, ...] = ()
+    kind: str = ""
+    published: Mapping[str, Published] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    recovery: Recovery | None = None
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @classmethod
+    def from_text(
+        cls,
+        text: str,
+        *,
+        priors: Mapping[str, str | Prior],
+        inputs: Iterable[str] = ("params", "tokens", "flops"),
+        noise: Noise | None = None,
+        id: str = "custom",
+    ) -> Law:
+        """Make a law from its text.
+
+        Parameters
+        ----------
+        text
+            One equation a line; the last in the chain is the observed output, such as
+            ``"loss = E + a*(params/ref.params)**-alpha"``.
+        priors
+            A prior for each parameter, such as ``{"alpha": "LogNormal(log(0.3), 0.6)"}``.
+        inputs
+            Names in the text that are columns of the runs; those that do not occur are left out.
+        noise
+            Noise of the observed output.
+        id
+            A name for it.
+        """
+        equations = parse_equations(text)
+        used = frozenset[str]().union(*(equation.expression.names for equation in equations))
+        targets = {equation.target for equation in equations}
+        columns = {name.partition(".")[2] for name in used if "." in name} - targets
+        known = (set(inputs) & used) | columns
+        missing = sorted(
+            name for name in used - known - targets - priors.keys() if "." not in name
+        )
+        if missing:
+            raise SpecError(
+                f"no prior for {', '.join(missing)}: give one, such as priors={{'{missing[0]}': "
+                f"'LogNormal(log(0.3), 0.6)'}}, or name it in inputs= if it is a column of the runs"
+            )
+        final = [equation.target for equation in equations if equation.target not in used]
+        parameters = {
+            name: Parameter(prior=prior if isinstance(prior, Prior) else Prior.parse(prior))
+            for name, prior in priors.items()
+        }
+        return cls(
+            id=id,
+            equations=equations,
+            inputs={name: STANDARD_INPUTS.get(name, Input()) for name in sorted(known)},
+            outputs={name: Output(noise=noise or Noise()) for name in final},
+            parameters=parameters,
+            title=text.strip(),
+        )
+
+    @property
+    def text(self) -> str:
+        """Its equations, one a line."""
+        return "\n".join(f"{equation.target} = {one_line(equation.expression)}" for equation in self.equations)
+
+    @property
+    def free(self) -> Mapping[str, Parameter]:
+        """The parameters that are fitted."""
+        return {name: parameter for name, parameter in self.parameters.items() if name not in self.fixed}
+
+    @property
+    def symbols(self) -> dict[str, str]:
+        """LaTeX of the names that have a symbol of their own."""
+        parts: dict[str, Input | Output | Parameter] = {**self.inputs, **self.outputs, **self.parameters}
+        return {name: part.symbol for name, part in parts.items() if part.symbol}
+
+    @property
+    def latex(self) -> str:
+        """Its equations in LaTeX math mode, one a line."""
+        symbols = self.symbols
+        return "\n".join(
+            f"{latex_name(equation.target, symbols)} = {latex(equation.expression, symbols)}"
+            for equation in self.equations
+        )
+
+    def fix(self, **values: float) -> Law:
+        """Return the law with parameters held at a value, such as ``law.fix(E=0)`` for no floor."""
+        for name in values:
+            if name not in self.parameters:
+                raise SpecError(
+                    f"{self.id} has no parameter '{name}'{nearest(name, self.parameters)}; "
+                    f"it has {', '.join(self.parameters)}"
+                )
+        return replace(self, fixed={**self.fixed, **{name: float(value) for name, value in values.items()}})
+
+    def with_priors(self, priors: Mapping[str, str | Prior]) -> Law:
+        """Return the law with other priors for the parameters named."""
+        for name in priors:
+            if name not in self.parameters:
+                raise SpecError(f"{self.id} has no parameter '{name}'{nearest(name, self.parameters)}")
+        changed = {
+            name: replace(self.parameters[name], prior=prior if isinstance(prior, Prior) else Prior.parse(prior))
+            for name, prior in priors.items()
+        }
+        return replace(self, parameters={**self.parameters, **changed})
+
+    def with_noise(self, noise: Noise | str) -> Law:
+        """Return the law with this noise, or noise of this kind, on every output."""
+        kind: Any = noise
+        outputs = {
+            name: replace(output, noise=replace(output.noise, kind=kind) if isinstance(noise, str) else noise)
+            for name, output in self.outputs.items()
+        }
+        return replace(self, outputs=outputs)
+
+    def mean(self, values: Mapping[str, Any], functions: Any = None) -> dict[str, Any]:
+        """Evaluate every equation.
+
+        Parameters
+        ----------
+        values
+            A value for each input, parameter and data summary that the law uses.
+        functions
+            The backend; numpy and xarray by default.
+
+        Returns
+        -------
+        dict
+            Each equation's target to its value; arrays broadcast by dim.
+        """
+        known: dict[str, Any] = {**values, **self.fixed}
+        results: dict[str, Any] = {}
+        for equation in self.equations:
+            results[equation.target] = known[equation.target] = equation.expression.evaluate(known, functions)
+        return results
+
+    def paper_parameters(self, coefficients: Mapping[str, float], refs: Mapping[str, float]) -> dict[str, float]:
+        """Turn a paper's coefficients into parameters centred at `refs` (``{"ref.params": 1e9}``).
+
+        A parameter that `from_paper` cannot make from them is taken under its own name.
+        """
+        known = {**coefficients, **refs}
+        values = {}
+        for name in self.parameters:
+            if name in self.from_paper and self.from_paper[name].names <= known.keys():
+                values[name] = float(self.from_paper[name].evaluate(known))
+            elif name in coefficients:
+                values[name] = float(coefficients[name])
+            elif name in self.fixed:
+                values[name] = self.fixed[name]
+            else:
+                raise SpecError(f"coefficients {', '.join(coefficients)} do not give {self.id}'s parameter '{name}'")
+        return values
+
+
+#: The inputs that most tables have.
+STANDARD_INPUTS: Mapping[str, Input] = {
+    "params": Input(about="model parameters", unit="parameters", symbol="N"),
+    "tokens": Input(about="training tokens", unit="tokens", symbol="D"),
+    "flops": Input(about="training compute", unit="FLOP", symbol="C"),
+}
+
+
+def _validate(law: Law) -> None:
+    """Refuse a law whose parts do not fit together."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", law.id):
+        raise SpecError(f"a law's id is lower-case words joined by underscores, found '{law.id}'")
+    targets = {equation.target for equation in law.equations}
+    names = [*law.inputs, *law.parameters, *targets, *law.derived]
+    for name in names:
+        if not _IDENTIFIER.fullmatch(name) or name in FUNCTIONS or name in SUMMARIES:
+            raise SpecError(
+                f"law {law.id}: '{name}' cannot be the name of an input, parameter, output or derived quantity"
+            )
+        if name in _RESERVED or any(part in name for part in _RESERVED_PARTS):
+            raise SpecError(f"law {law.id}: the name '{name}' is reserved for fits; call it something else")
+        if names.count(name) > 1:
+            raise SpecError(f"law {law.id}: '{name}' is used for two things")
+    summaries = {f"{summary}.{column}" for summary in SUMMARIES for column in (*law.inputs, *law.outputs)}
+    for equation in law.equations:
+        equation.expression.check({*law.inputs, *law.parameters, *targets, *summaries})
+    used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
+    for name in (*law.inputs, *law.parameters):
+        if name not in used and not any(f"{summary}.{name}" in used for summary in SUMMARIES):
+            raise SpecError(f"law {law.id}: '{name}' is declared and does not occur in the equations")
+    if not law.outputs or law.outputs.keys() - targets:
+        raise SpecError(f"law {law.id}: outputs must be equations; found {[*law.outputs]}, equations {sorted(targets)}")
+    for name, parameter in law.parameters.items():
+        _validate_parameter(law, name, parameter, summaries)
+    earlier: list[str] = []
+    for name, derived in law.derived.items():
+        derived.formula.check({*law.parameters, *summaries, *earlier})
+        earlier.append(name)
+    for name in (*law.fixed, *law.from_paper):
+        if name not in law.parameters:
+            raise SpecError(f"law {law.id}: no parameter '{name}'{nearest(name, law.parameters)}")
+    for formula in law.from_paper.values():
+        formula.check({*law.parameters, *law.derived, *summaries})
+    for bound in (law.limits.floor, law.limits.ceiling):
+        if bound:
+            parse_expression(bound).check({*law.parameters, *law.inputs, *summaries})
+    _validate_evidence(law)
+    _validate_checks(law)
+
+
+def _validate_parameter(law: Law, name: str, parameter: Parameter, summaries: set[str]) -> None:
+    if parameter.role not in get_args(Role):
+        raise SpecError(
+            f"law {law.id}: role '{parameter.role}' of {name} is unknown{nearest(parameter.role, get_args(Role))}; "
+            f"known: {', '.join(get_args(Role))}"
+        )
+    unknown = sorted(parameter.prior.names - summaries)
+    if unknown:
+        raise SpecError(
+            f"law {law.id}: the prior of {name} uses {unknown[0]}, which is not a summary of its inputs or outputs"
+        )
+    if parameter.spread is not None and not parameter.spread > 0:
+        raise SpecError(f"law {law.id}: spread of {name} must be positive, found {parameter.spread}")
+
+
+def _validate_evidence(law: Law) -> None:
+    for key, published in law.published.items():
+        if published.verified not in get_args(Verified):
+            raise SpecError(
+                f"law {law.id}: published '{key}' says verified = '{published.verified}'; "
+                f"known: {', '.join(get_args(Verified))}"
+            )
+        allowed = {*law.parameters, *law.derived}
+        for name in (*published.values, *published.intervals, *published.se):
+            if name not in allowed:
+                raise SpecError(
+                    f"law {law.id}: published '{key}' gives '{name}', which is neither a parameter nor a derived "
+                    f"quantity{nearest(name, allowed)}"
+                )
+    for name, trend in law.limits.monotone.items():
+        if name not in law.inputs or trend not in get_args(Trend):
+            raise SpecError(f"law {law.id}: monotone {name} = '{trend}' needs an input and one of {get_args(Trend)}")
+    if law.recovery is not None:
+        missing = sorted(law.free.keys() - law.recovery.truth.keys()) + sorted(
+            law.inputs.keys() - law.recovery.inputs.keys()
+        )
+        if missing:
+            raise SpecError(f"law {law.id}: the recovery test gives nothing for {', '.join(missing)}")
+        _known(law, "the recovery test", law.recovery.truth, law.parameters)
+        _known(law, "the recovery test", law.recovery.inputs, law.inputs)
+        for name, values in law.recovery.inputs.items():
+            if len(values) < 2 or (len(values) == 2 and not 0 < values[0] < values[1]):
+                raise SpecError(
+                    f"law {law.id}: the recovery test needs {name} = [low, high] or more than two values, "
+                    f"found {list(values)}"
+                )
+
+
+def _validate_checks(law: Law) -> None:
+    targets = [equation.target for equation in law.equations]
+    for check in law.checks:
+        if check.published and check.published not in law.published:
+            raise SpecError(f"law {law.id}: a check uses coefficients '{check.published}', which the card lacks")
+        if bool(check.published) == bool(check.parameters):
+            raise SpecError(f"law {law.id}: a check needs one of published = and parameters =")
+        _known(law, "a check", check.parameters, (*law.parameters, *law.derived))
+        _known(law, "a check", check.inputs, law.inputs)
+        _known(law, "a check", check.expect, (*targets, *law.derived))
+        missing = sorted(law.inputs.keys() - check.inputs.keys())
+        if missing and (check.inputs or not check.expect.keys() <= law.derived.keys()):
+            raise SpecError(f"law {law.id}: a check gives no value for the input {missing[0]}")
+        for name, text in check.expect.items():
+            try:
+                expected(text)
+            except ValueError:
+                raise SpecError(
+                    f"law {law.id}: a check expects {name} = '{text}'; expected a number such as \"1.92084\""
+                ) from None
+
+
+def _known(law: Law, where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a name that the law does not have."""
+    for name in names:
+        if name not in known:
+            raise SpecError(
+                f"law {law.id}: {where} names '{name}'{nearest(name, known)}; known here: {', '.join(known)}"
+            )
+
+
+def one_line(expression: Expression) -> str:
+    """Return a formula's text without line breaks, which only parentheses that may be gone allow."""
+    return " ".join(expression.text.split())
+
+
+def expected(text: str) -> tuple[float, float]:
+    """Return a check's value and half a unit of its last digit: ``"2.5305"`` gives 2.5305, 5e-5."""
+    mantissa, _, exponent = text.lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return float(text), 0.5 * 10.0 ** (int(exponent or 0) - decimals)
+
+
+def check_values(law: Law, check: Check) -> dict[str, float]:
+    """Evaluate a check: every equation and derived quantity at its inputs.
+
+    Data summaries are 1 here, so that a paper's uncentred coefficients are the parameters.
+    """
+    refs = {f"{summary}.{name}": 1.0 for summary in SUMMARIES for name in (*law.inputs, *law.outputs)}
+    source = law.published[check.published].values if check.published else check.parameters
+    parameters = law.paper_parameters(source, refs)
+    known: dict[str, Any] = {**refs, **parameters}
+    values = derived_values(law, known)
+    if check.inputs:
+        values |= {name: float(value) for name, value in law.mean({**known, **check.inputs}).items()}
+    return {name: float(np.asarray(value)) for name, value in values.items()}
+
+
+def derived_values(law: Law, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Evaluate the derived quantities whose ingredients are in `known`, in the card's order."""
+    values: dict[str, Any] = {}
+    for name, derived in law.derived.items():
+        if derived.formula.names <= known.keys() | values.keys():
+            values[name] = derived.formula.evaluate({**known, **values})
+    return values

@@ -1,0 +1,203 @@
+"""Checks of a fit: may its draws be believed?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from bayesfit.pooling import ParameterPlan
+
+R_HAT = 1.01
+ESS_PER_CHAIN = 100
+DIVERGENT_SHARE = 0.001
+BFMI = 0.3
+#: Two-sided probability under the prior below which the posterior's median contradicts it.
+CONFLICT_PROB = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """One check.
+
+    Parameters
+    ----------
+    name
+        What was checked.
+    passed
+        Whether it holds.
+    found, needed
+        The worst figure and the threshold, as text.
+    advice
+        What to do if it does not hold.
+    """
+
+    name: str
+    passed: bool
+    found: str
+    needed: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        text = f"{'ok  ' if self.passed else 'FAIL'}  {self.name}: {self.found} (needs {self.needed})"
+        return text if self.passed else f"{text}\n      {self.advice}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics:
+    """All checks of a fit; print it to read them."""
+
+    results: tuple[CheckResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check holds."""
+        return all(result.passed for result in self.results)
+
+    @property
+    def failures(self) -> tuple[CheckResult, ...]:
+        """The checks that do not hold."""
+        return tuple(result for result in self.results if not result.passed)
+
+    def __str__(self) -> str:
+        return "\n".join(str(result) for result in self.results)
+
+
+def diagnose(idata: xr.DataTree, plans: tuple[ParameterPlan, ...]) -> Diagnostics:
+    """Check convergence, sampling trouble and conflict with the priors.
+
+    Parameters
+    ----------
+    idata
+        A fit's draws.
+    plans
+        How its parameters were made.
+
+    Returns
+    -------
+    Diagnostics
+        R-hat (rank-normalised, split; Vehtari et al. 2021), bulk and tail effective sample size,
+        divergences, tree depth, E-BFMI (Betancourt 2016), and prior-posterior conflict.
+    """
+    from arviz_stats import ess, rhat
+
+    draws = idata["posterior"].to_dataset()
+    stats = idata["sample_stats"].to_dataset()
+    chains = draws.sizes["chain"]
+    needed = ESS_PER_CHAIN * chains
+    more = "draw more (draws=2000, tune=2000), or give the law tighter priors or more runs"
+    results = [
+        _r_hat(draws, rhat, more, chains),
+        _ess(draws, ess, "bulk", needed, more),
+        _ess(draws, ess, "tail", needed, more),
+        _divergences(stats),
+        _depth(stats),
+        _bfmi(stats),
+        _conflict(idata["latent"].to_dataset(), draws, plans),
+    ]
+    return Diagnostics(results=tuple(results))
+
+
+def _flat(data: Any) -> list[tuple[str, float]]:
+    """Return (name with coordinates, value) for every number of a dataset."""
+    flat = []
+    for name, array in data.data_vars.items():
+        for place in np.ndindex(array.shape):
+            where = ", ".join(str(array[dim].values[i]) for dim, i in zip(array.dims, place, strict=True))
+            flat.append((f"{name}[{where}]" if where else str(name), float(array.values[place])))
+    return flat
+
+
+def _r_hat(draws: xr.Dataset, rhat: Callable[..., Any], more: str, chains: int) -> CheckResult:
+    if chains < 2:
+        return CheckResult(
+            name="R-hat", passed=False, found="one chain", needed="at least 2 chains", advice="use chains=4"
+        )
+    name, worst = max(_flat(rhat(draws)), key=lambda entry: np.nan_to_num(entry[1], nan=np.inf))
+    return CheckResult(
+        name="R-hat",
+        passed=bool(worst <= R_HAT),
+        found=f"{worst:.4f} for {name}",
+        needed=f"at most {R_HAT}",
+        advice=f"the chains disagree: {more}",
+    )
+
+
+def _ess(draws: xr.Dataset, ess: Callable[..., Any], kind: str, needed: int, more: str) -> CheckResult:
+    name, worst = min(_flat(ess(draws, method=kind)), key=lambda entry: np.nan_to_num(entry[1], nan=-1.0))
+    return CheckResult(
+        name=f"{kind} effective sample size",
+        passed=bool(worst >= needed),
+        found=f"{worst:.0f} for {name}",
+        needed=f"at least {needed}",
+        advice=more,
+    )
+
+
+def _divergences(stats: xr.Dataset) -> CheckResult:
+    diverging = stats["diverging"]
+    count, most = int(diverging.sum()), int(DIVERGENT_SHARE * diverging.size)
+    return CheckResult(
+        name="divergences",
+        passed=count <= most,
+        found=f"{count} in {diverging.size} draws",
+        needed=f"at most {most}",
+        advice="parts of the posterior were not reached: hold a weakly determined parameter (fix), pool it "
+        "(pooling={'E': 'complete'}), give it a tighter prior, or sampler={'nuts': {'target_accept': 0.995}}",
+    )
+
+
+def _depth(stats: xr.Dataset) -> CheckResult:
+    names = [name for name in ("maxdepth_reached", "reached_max_treedepth") if name in stats]
+    share = float(stats[names[0]].mean()) if names else 0.0
+    return CheckResult(
+        name="tree depth",
+        passed=share < 0.05,
+        found=f"limit reached in {share:.1%} of draws",
+        needed="under 5%",
+        advice="the posterior is a narrow ridge: fix or pool a parameter, or give it a tighter prior",
+    )
+
+
+def _bfmi(stats: xr.Dataset) -> CheckResult:
+    energy = stats["energy"].transpose("chain", "draw").values
+    worst = float(np.min(np.mean(np.diff(energy, axis=1) ** 2, axis=1) / np.var(energy, axis=1)))
+    return CheckResult(
+        name="E-BFMI",
+        passed=worst >= BFMI,
+        found=f"{worst:.2f}",
+        needed=f"at least {BFMI}",
+        advice="the energy mixes slowly, often from a noise or group scale near zero: use fewer groups or "
+        "complete pooling for weakly determined parameters",
+    )
+
+
+def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan, ...]) -> CheckResult:
+    """Compare each centre's posterior median with its prior, and each spread with its half-normal."""
+    from scipy.special import ndtri
+
+    from bayesfit.priors import NUMPY_LINKS
+
+    scores: list[tuple[str, float]] = []
+    for plan in plans:
+        location = latent[f"{plan.name}_location"].median(("chain", "draw"))
+        score = plan.prior.standard(plan.prior.value(location, NUMPY_LINKS))
+        scores += [(plan.name, abs(value)) for value in np.atleast_1d(np.asarray(score))]
+        for group in plan.shared:
+            name = f"{plan.name}_sd_{group}"
+            scores.append((name, float(draws[name].median()) / plan.spread))
+    limit = float(-ndtri(CONFLICT_PROB / 2))
+    name, worst = max(scores, key=lambda entry: entry[1])
+    return CheckResult(
+        name="prior-posterior conflict",
+        passed=bool(worst <= limit),
+        found=f"{worst:.1f} prior standard deviations for {name}",
+        needed=f"at most {limit:.1f}",
+        advice=f"the runs contradict the prior of {name}: look at units and rows first, then give it a prior "
+        f"that allows what the runs say, priors={{'{name}': ...}}",
+    )

@@ -1,0 +1,402 @@
+"""Posterior predictive forecasts of runs that were not made yet."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesfit.errors import ConvergenceWarning, ExtrapolationWarning, NotConvergedError, SpecError
+from bayesfit.pooling import ParameterPlan, noise_names, spread_name
+from bayesfit.priors import NUMPY_LINKS
+from bayesfit.scenarios import read_scenarios
+
+if TYPE_CHECKING:
+    from bayesfit.fit import Fit
+
+#: Decades of compute (or of an input) beyond the fitted runs that a forecast may reach silently.
+FAR = 2.0
+#: Largest number of draws times scenarios that is held at once (8 bytes each, a few copies).
+HELD = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Predictive draws for scenarios.
+
+    Parameters
+    ----------
+    scenarios
+        One row a scenario: inputs, and the level of each group.
+    output
+        The output forecast, such as ``"loss"``.
+    unit
+        Its unit.
+    expected
+        Draws of the law's value, dims (chain, draw, scenario): uncertainty of the law alone.
+    draws
+        Draws of what a run would score, noise included, same dims.
+    on_log
+        Whether noise acts on the logarithm.
+    distance
+        Decades beyond the fitted runs, dim scenario; 0 inside.
+    new_levels
+        For each scenario, the groups whose level the fit never saw.
+    converged
+        False if the fit's diagnostics fail and the forecast was made all the same.
+    """
+
+    scenarios: pd.DataFrame
+    output: str
+    unit: str
+    expected: xr.DataArray
+    draws: xr.DataArray
+    on_log: bool
+    distance: np.ndarray
+    new_levels: tuple[str, ...]
+    converged: bool
+
+    def interval(self, prob: float = 0.9) -> pd.DataFrame:
+        """Return the equal-tailed predictive interval of each scenario (columns lower, upper)."""
+        _probability(prob)
+        ends = self.quantiles([(1 - prob) / 2, (1 + prob) / 2])
+        ends.columns = pd.Index(["lower", "upper"])
+        return ends
+
+    def quantiles(self, q: Sequence[float]) -> pd.DataFrame:
+        """Return predictive quantiles, one row a scenario, one column a probability."""
+        for value in q:
+            _probability(value)
+        values = np.quantile(self._flat, list(q), axis=0).T
+        return pd.DataFrame(values, index=self.scenarios.index, columns=pd.Index(list(q)))
+
+    def prob_below(self, x: float) -> pd.Series:
+        """Return the probability of scoring below `x`, per scenario."""
+        return pd.Series((self._flat < x).mean(axis=0), index=self.scenarios.index, name=f"prob_below_{x:g}")
+
+    def prob_above(self, x: float) -> pd.Series:
+        """Return the probability of scoring above `x`, per scenario."""
+        return pd.Series((self._flat > x).mean(axis=0), index=self.scenarios.index, name=f"prob_above_{x:g}")
+
+    @cached_property
+    def components(self) -> pd.DataFrame:
+        """Standard deviation by cause, per scenario, on the scale on which noise acts.
+
+        Columns ``law`` (what is not known of the law's parameters), ``noise`` (scatter of a run
+        about the law) and ``total``; squares of the first two add up to the square of the last.
+        """
+        law = self.expected.values.reshape(-1, len(self.scenarios))
+        total = self._flat
+        if self.on_log:
+            law, total = np.log(law), np.log(total)
+        noise = (total - law).std(axis=0)
+        spread = law.std(axis=0)
+        columns = {"law": spread, "noise": noise, "total": np.hypot(spread, noise)}
+        return pd.DataFrame(columns, index=self.scenarios.index)
+
+    def table(self, prob: float = 0.9) -> pd.DataFrame:
+        """Return scenarios with median, interval and distance, for reading.
+
+        A forecast from a fit whose diagnostics fail carries a column ``converged`` that says False.
+        """
+        table = self.scenarios.copy()
+        table["median"] = self.quantiles([0.5])[0.5]
+        table[["lower", "upper"]] = self.interval(prob)
+        table["decades_beyond"] = self.distance
+        if any(self.new_levels):
+            table["new_level"] = list(self.new_levels)
+        if not self.converged:
+            table["converged"] = False
+        return table
+
+    @property
+    def _flat(self) -> np.ndarray:
+        return self.draws.values.reshape(-1, len(self.scenarios))
+
+
+def forecast(
+    fit: Fit,
+    scenarios: pd.DataFrame | Mapping[str, Any],
+    *,
+    output: str | None = None,
+    allow_unconverged: bool = False,
+    seed: int | None = None,
+) -> Forecast:
+    """Forecast runs from a fit.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    scenarios
+        A table, or a mapping of columns (a number serves all rows), with every input of the law and
+        a level for each group. ``"7B"`` and ``"1.4T"`` are read. A level that the fit never saw is
+        drawn from its population.
+    output
+        The output to forecast, where the law has several.
+    allow_unconverged
+        Forecast from a fit whose diagnostics fail; the result says so everywhere.
+    seed
+        Seed of the noise; the fit's by default.
+
+    Raises
+    ------
+    NotConvergedError
+        If the fit's diagnostics fail and `allow_unconverged` is not given.
+    DataError
+        If the scenarios lack a column or hold unusable values.
+    SpecError
+        If there are too many scenarios to hold; `forecast_tables` streams them.
+    """
+    converged = ensure_converged(fit, allow_unconverged)
+    table = read_scenarios(scenarios, fit)
+    count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
+    if len(table) * count > HELD:
+        raise SpecError(
+            f"{len(table):,} scenarios times {count:,} draws do not fit in memory at once; stream them with "
+            f"bayesfit.forecast.forecast_tables(fit, scenarios), or `bayesfit forecast --scenarios FILE --out FILE`"
+        )
+    found = _forecast(fit, table, _output(fit, output), fit.seed if seed is None else seed, 0, converged)
+    far = float(found.distance.max(initial=0.0))
+    if far > FAR:
+        warnings.warn(
+            f"the farthest scenario lies {far:.1f} decades beyond the fitted runs; the band assumes that the law "
+            f"holds there",
+            ExtrapolationWarning,
+            stacklevel=2,
+        )
+    return found
+
+
+def forecast_tables(
+    fit: Fit,
+    scenarios: pd.DataFrame | Iterator[pd.DataFrame],
+    *,
+    prob: float = 0.9,
+    limit: float | None = None,
+    output: str | None = None,
+    allow_unconverged: bool = False,
+    seed: int | None = None,
+    block: int = 2000,
+) -> Iterator[pd.DataFrame]:
+    """Forecast any number of scenarios in bounded memory.
+
+    Parameters
+    ----------
+    fit, output, allow_unconverged, seed
+        As in `forecast`.
+    scenarios
+        A table, or an iterator of tables (``pandas.read_csv(..., chunksize=...)``).
+    prob
+        Probability of the intervals.
+    limit
+        Adds the probability of scoring above it.
+    block
+        Scenarios worked on at once.
+
+    Yields
+    ------
+    pandas.DataFrame
+        `Forecast.table` of each block, in order.
+    """
+    converged = ensure_converged(fit, allow_unconverged)
+    name, stream, done = _output(fit, output), fit.seed if seed is None else seed, 0
+    for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
+        table = read_scenarios(part, fit)
+        for start in range(0, len(table), block):
+            rows = table.iloc[start : start + block]
+            found = _forecast(fit, rows, name, stream, done, converged)
+            done += len(rows)
+            result = found.table(prob)
+            if limit is not None:
+                result[f"prob_above_{limit:g}"] = found.prob_above(limit)
+            yield result
+
+
+def ensure_converged(fit: Fit, allow_unconverged: bool) -> bool:
+    """Return whether the fit's diagnostics hold; refuse if they do not and that was not allowed.
+
+    Raises
+    ------
+    NotConvergedError
+        Names each failed check and what to do.
+    """
+    report = fit.check()
+    if report.passed:
+        return True
+    failed = "\n".join(str(failure) for failure in report.failures)
+    if not allow_unconverged:
+        raise NotConvergedError(
+            f"this fit fails its checks, so no forecast is made from it:\n{failed}\n"
+            f"Mend the fit, or pass allow_unconverged=True (--allow-unconverged) to see a forecast that is marked so"
+        )
+    warnings.warn(f"forecast from a fit that fails its checks:\n{failed}", ConvergenceWarning, stacklevel=3)
+    return False
+
+
+def law_values(fit: Fit, table: pd.DataFrame) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
+    """Evaluate the law at scenarios.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    table
+        Scenarios as `read_scenarios` gives them.
+
+    Returns
+    -------
+    tuple
+        Draws of every equation, and of every noise scale; dims (chain, draw, scenario).
+    """
+    known: dict[str, Any] = dict(fit.runs.summaries())
+    for name in fit.law.inputs:
+        known[name] = xr.DataArray(table[name].to_numpy(float), dims="scenario")
+    latent = fit.idata["latent"].to_dataset()
+    values = {plan.name: _at_scenarios(fit, plan, latent, table) for plan in fit.plans}
+    noises = set(noise_names(fit.law).values())
+    known |= {name: value for name, value in values.items() if name not in noises}
+    return fit.law.mean(known), {name: value for name, value in values.items() if name in noises}
+
+
+def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.DataFrame) -> xr.DataArray:
+    """Return a parameter's draws at each scenario; levels never seen are drawn from the population."""
+    location = latent[f"{plan.name}_location"]
+    offsets = {group: latent[f"{plan.name}_offset_{group}"] for group in plan.shared}
+    codes: dict[str, xr.DataArray] = {}
+    for group in plan.dims:
+        seen = fit.runs.levels(group)
+        new = [level for level in pd.unique(table[group]) if level not in seen]
+        order = {level: code for code, level in enumerate((*seen, *new))}
+        codes[group] = xr.DataArray([order[level] for level in table[group]], dims="scenario")
+        for level in new:
+            z = _population_draws(fit, plan.name, group, level, location)
+            if group in plan.shared:
+                drawn = fit.posterior[spread_name(plan.name, group)] * z
+                offsets[group] = xr.concat([offsets[group], drawn.assign_coords({group: level})], dim=group)
+            else:
+                plan, location = _with_new_level(plan, location, z, group, level)
+
+    def at(piece: Any, group: str) -> Any:
+        return piece.isel({group: codes[group]})
+
+    return plan.value(location, offsets, NUMPY_LINKS, at)
+
+
+def _population_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
+    """Return a standard normal per draw for a level never seen: the same wherever that level occurs."""
+    digest = hashlib.sha256(f"{parameter}\0{group}\0{level}".encode()).digest()
+    rng = np.random.default_rng([fit.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
+    chains = {"chain": like["chain"], "draw": like["draw"]}
+    shape = tuple(like.sizes[dim] for dim in chains)
+    return xr.DataArray(rng.standard_normal(shape), dims=tuple(chains), coords=chains)
+
+
+def _with_new_level(
+    plan: ParameterPlan, location: xr.DataArray, z: xr.DataArray, group: str, level: str
+) -> tuple[ParameterPlan, xr.DataArray]:
+    """Add a level to a parameter whose levels stand on their own: it follows the prior, averaged over levels."""
+    from dataclasses import replace
+
+    average = plan.prior.map(lambda argument: argument.mean(group))
+    added = average.latent(z, NUMPY_LINKS).assign_coords({group: level})
+    prior = replace(
+        plan.prior,
+        **{
+            name: xr.concat(
+                [getattr(plan.prior, name), getattr(average, name).assign_coords({group: level})], dim=group
+            )
+            for name in ("mu", "sigma", "lower", "upper")
+        },
+    )
+    return replace(plan, prior=prior), xr.concat([location, added], dim=group)
+
+
+def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int, converged: bool) -> Forecast:
+    values, scales = law_values(fit, table)
+    noise = fit.law.outputs[output].noise
+    order = ("chain", "draw", "scenario")
+    expected = _full(values[output], fit, table).transpose(*order)
+    if not np.isfinite(expected.values).all():
+        bad = int(np.flatnonzero(~np.isfinite(expected.values).all(axis=(0, 1)))[0])
+        raise SpecError(
+            f"the law {fit.law.id} has no finite value in scenario {table.index[bad]}: "
+            f"{ {name: float(table[name].iloc[bad]) for name in fit.law.inputs} } lies outside its domain"
+        )
+    scale = scales[noise_names(fit.law)[output]]
+    # noise is drawn by scenario, so that it does not depend on how scenarios are cut into blocks
+    shape = (expected.sizes["chain"], expected.sizes["draw"])
+    scatter = np.stack(
+        [noise.draw(np.random.default_rng([seed, 1, first + i]), shape) for i in range(len(table))], axis=-1
+    )
+    with np.errstate(all="ignore"):
+        draws = noise.released(noise.observed(expected) + scale * xr.DataArray(scatter, dims=order)).transpose(*order)
+    new = [
+        ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
+        for _, row in table.iterrows()
+    ] if fit.pooling.by else [""] * len(table)
+    return Forecast(
+        scenarios=table,
+        output=output,
+        unit=fit.law.outputs[output].unit,
+        expected=expected,
+        draws=draws,
+        on_log=noise.on == "log",
+        distance=distance(fit, table),
+        new_levels=tuple(new),
+        converged=converged,
+    )
+
+
+def _full(values: xr.DataArray, fit: Fit, table: pd.DataFrame) -> xr.DataArray:
+    """Give an output every dim, also where the law does not use one of them."""
+    chains = fit.posterior["chain"], fit.posterior["draw"]
+    ones = xr.DataArray(
+        np.ones((len(chains[0]), len(chains[1]), len(table))),
+        dims=("chain", "draw", "scenario"),
+        coords={"chain": chains[0], "draw": chains[1]},
+    )
+    return values * ones
+
+
+def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
+    """Return how many decades each scenario lies beyond the fitted runs.
+
+    Counted in compute where runs and scenario have it (given, or 6 times params times tokens), and
+    otherwise in the input that lies farthest out.
+    """
+    compute = fit.runs.compute
+    if compute is not None:
+        if "flops" in table:
+            return _decades(table["flops"].to_numpy(float), compute)
+        if {"params", "tokens"} <= {*table.columns}:
+            return _decades(6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float), compute)
+    parts = [_decades(table[name].to_numpy(float), fit.runs.values(name)) for name in fit.law.inputs]
+    return np.max(parts, axis=0) if parts else np.zeros(len(table))
+
+
+def _decades(values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    logs = np.log10(values)
+    beyond: np.ndarray = np.maximum(logs - np.log10(fitted.max()), np.log10(fitted.min()) - logs)
+    return np.maximum(beyond, 0.0)
+
+
+def _output(fit: Fit, output: str | None) -> str:
+    known = tuple(fit.law.outputs)
+    if output is None:
+        return known[0]
+    if output not in known:
+        raise SpecError(f"{fit.law.id} has no output '{output}'; it has {', '.join(known)}")
+    return output
+
+
+def _probability(prob: float) -> None:
+    if not 0 < prob < 1:
+        raise SpecError(f"a probability must lie between 0 and 1, found {prob}")

@@ -1,0 +1,248 @@
+"""A pilot fit that gives NUTS coordinates in which the posterior is round.
+
+The model is written in standard normals `z`: locations, and for each partially pooled parameter its
+levels' shifts in units of the population's standard deviation. A quadratic approximation of the
+likelihood about the pilot's optimum, with information `F` and pull `h` on (locations, shifts), turns
+into one of the posterior for *any* standard deviations `T`: precision ``T F T + 1`` and pull ``T h``.
+The sampler moves `w`, with ``z = C^-T (w + C^-1 T h)`` and ``C C' = T F T + 1``, which is about a
+standard normal whatever `T`. So a well-determined level is sampled centred, a poorly determined one
+non-centred, everything in between as it should be, and the ridges (floor against exponent, amplitude
+against exponent, centre against shifts) are gone. Only coordinates change, not the posterior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesfit.card import Law
+from bayesfit.errors import SpecError
+from bayesfit.pooling import Block, layout, noise_names, spread_name
+from bayesfit.priors import NUMPY_LINKS
+
+if TYPE_CHECKING:
+    from bayesfit.pooling import ParameterPlan
+    from bayesfit.runs import Runs
+
+_STEP = 1e-6
+_ROUNDS = 8
+_ITERATIONS = 60
+_STARTS = 6
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Coordinates for sampling.
+
+    Parameters
+    ----------
+    information, pull
+        Quadratic approximation of the log likelihood over locations (as standard normals) and shifts
+        (on the link scale): its matrix, and its slope at zero.
+    spreads
+        The pilot's standard deviation of each parameter over each group, as a start.
+    """
+
+    information: np.ndarray
+    pull: np.ndarray
+    spreads: dict[str, float]
+
+    def normals(self, w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Turn the sampler's vector into standard normals.
+
+        Parameters
+        ----------
+        w, scale
+            Vectors along the last axis; `scale` is 1 for locations and the population's standard
+            deviation for shifts. Leading axes are draws.
+        """
+        precision = scale[..., :, None] * self.information * scale[..., None, :]
+        lower = np.linalg.cholesky(precision + np.eye(len(self.pull)))
+        pulled = np.linalg.solve(lower, (scale * self.pull)[..., None])
+        solved: np.ndarray = np.linalg.solve(np.swapaxes(lower, -1, -2), w[..., None] + pulled)[..., 0]
+        return solved
+
+
+class _Pilot:
+    """The log posterior in `z`, given the populations' standard deviations, with its Fisher information."""
+
+    def __init__(self, law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> None:
+        self.law, self.plans = law, plans
+        groups = {group for plan in plans for group in plan.dims}
+        self.codes = {group: runs.codes(group) for group in groups}
+        self.blocks = layout(plans, {group: runs.levels(group) for group in groups})
+        self.size = self.blocks[-1].where.stop
+        self.known = {name: runs.values(name) for name in law.inputs} | runs.summaries()
+        self.noise_of = noise_names(law)
+        self.observed, self.measured = {}, {}
+        for output, spec in law.outputs.items():
+            values = runs.values(output)
+            self.observed[output] = spec.noise.observed(values)
+            se = None if runs.loss_se is None or output != "loss" else runs.loss_se
+            self.measured[output] = 0.0 if se is None else spec.noise.measured(se, values)
+
+    def rows(self, z: np.ndarray, spreads: dict[str, float]) -> dict[str, np.ndarray]:
+        """Return each parameter's link-scale value in each run."""
+        rows: dict[str, np.ndarray] = {}
+        n = len(next(iter(self.observed.values())))
+        for block in self.blocks:
+            code = np.zeros(n, dtype=int) if block.group is None else self.codes[block.group]
+            piece = z[block.where]
+            if block.offset:
+                assert block.group is not None
+                rows[block.plan.name] = rows[block.plan.name] + (
+                    spreads[spread_name(block.plan.name, block.group)] * piece[code]
+                )
+            else:
+                rows[block.plan.name] = self._prior(block).latent(piece, NUMPY_LINKS)[code]
+        return rows
+
+    def _prior(self, block: Block) -> Any:
+        return block.plan.prior.map(np.asarray)
+
+    def outputs(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return each output's mean and log noise scale on the scale on which it scatters."""
+        values = dict(self.known)
+        for plan in self.plans:
+            prior = plan.prior.map(np.asarray)
+            if plan.separate is not None:
+                code = self.codes[plan.separate]
+                prior = prior.map(lambda argument, code=code: argument[code])
+            values[plan.name] = prior.value(rows[plan.name], NUMPY_LINKS)
+        with np.errstate(all="ignore"):
+            means = {
+                output: self.law.outputs[output].noise.observed(value)
+                for output, value in self.law.mean(values, NUMPY_LINKS).items()
+                if output in self.law.outputs
+            }
+            scales = {
+                output: 0.5 * np.log(values[name] ** 2 + self.measured[output] ** 2)
+                for output, name in self.noise_of.items()
+            }
+        return means, scales
+
+    def objective(self, z: np.ndarray, spreads: dict[str, float]) -> float:
+        """Return minus the log posterior."""
+        means, scales = self.outputs(self.rows(z, spreads))
+        total = 0.5 * float(z @ z)
+        with np.errstate(all="ignore"):
+            for output, observed in self.observed.items():
+                noise = self.law.outputs[output].noise
+                total -= float(np.sum(noise.logpdf(observed, means[output], np.exp(scales[output]))))
+        return total if np.isfinite(total) else np.inf
+
+    def curvature(self, z: np.ndarray, spreads: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of `objective` and its Fisher information."""
+        rows = self.rows(z, spreads)
+        means, scales = self.outputs(rows)
+        n = len(next(iter(self.observed.values())))
+        gradient, information = z.copy(), np.eye(self.size)
+        mean_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
+        scale_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
+        for plan in self.plans:
+            moved_means, moved_scales = self.outputs({**rows, plan.name: rows[plan.name] + _STEP})
+            for output in self.observed:
+                by_row = (moved_means[output] - means[output]) / _STEP, (moved_scales[output] - scales[output]) / _STEP
+                for slopes, slope in zip((mean_slopes, scale_slopes), by_row, strict=True):
+                    self._spread_slope(slopes[output], plan, np.nan_to_num(slope), z, spreads)
+        for output, observed in self.observed.items():
+            noise = self.law.outputs[output].noise
+            scale = np.exp(scales[output])
+            r = (observed - means[output]) / scale
+            weight = noise.weight(r)
+            for_mean, for_scale = mean_slopes[output] / scale[:, None], scale_slopes[output]
+            gradient -= for_mean.T @ (weight * r) + for_scale.T @ (weight * r**2 - 1)
+            information += noise.location_information * for_mean.T @ for_mean
+            information += noise.scale_information * for_scale.T @ for_scale
+        return gradient, information
+
+    def _spread_slope(
+        self, slopes: np.ndarray, plan: ParameterPlan, slope: np.ndarray, z: np.ndarray, spreads: dict[str, float]
+    ) -> None:
+        """Carry a slope by link-scale value over to the entries of `z` that make that value."""
+        run = np.arange(len(slope))
+        for block in self.blocks:
+            if block.plan is not plan:
+                continue
+            code = np.zeros(len(slope), dtype=int) if block.group is None else self.codes[block.group]
+            if block.offset:
+                assert block.group is not None
+                factor: Any = spreads[spread_name(plan.name, block.group)]
+            else:
+                prior, piece = self._prior(block), z[block.where]
+                factor = (prior.latent(piece + _STEP, NUMPY_LINKS) - prior.latent(piece, NUMPY_LINKS)) / _STEP
+                factor = np.asarray(factor)[code]
+            slopes[run, block.where.start + code] += slope * factor
+
+    def climb(self, z: np.ndarray, spreads: dict[str, float], iterations: int) -> tuple[np.ndarray, float]:
+        """Return the optimum from `z` by damped Fisher scoring."""
+        value, damping = self.objective(z, spreads), 1e-2
+        if not np.isfinite(value):
+            return z, np.inf
+        for _ in range(iterations):
+            gradient, information = self.curvature(z, spreads)
+            improved = False
+            while damping < 1e8:
+                step = np.linalg.solve(information + damping * np.diag(np.diag(information)), gradient)
+                trial = self.objective(z - step, spreads)
+                if trial < value:
+                    improved, gain = True, value - trial
+                    z, value, damping = z - step, trial, max(damping / 5, 1e-9)
+                    break
+                damping *= 5
+            if not improved or gain < 1e-6:
+                break
+        return z, value
+
+
+def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
+    """Find coordinates for sampling from a quick penalised fit.
+
+    Raises
+    ------
+    SpecError
+        If the law has no finite value at any of several draws from its priors.
+    """
+    problem = _Pilot(law, plans, runs)
+    shared = [block for block in problem.blocks if block.offset]
+    spreads = {spread_name(block.plan.name, str(block.group)): 0.5 * block.plan.spread for block in shared}
+    z = _start(problem, spreads)
+    for _ in range(_ROUNDS if shared else 1):
+        z, _value = problem.climb(z, spreads, _ITERATIONS)
+        information = problem.curvature(z, spreads)[1]
+        variance = np.diag(np.linalg.inv(information))
+        for block in shared:
+            name = spread_name(block.plan.name, str(block.group))
+            # expectation-maximisation step for the population's standard deviation
+            scale = spreads[name] * np.sqrt(np.mean(z[block.where] ** 2 + variance[block.where]))
+            spreads[name] = float(np.clip(scale, 0.05 * block.plan.spread, 3 * block.plan.spread))
+    # from units of the population's standard deviation to the link scale, the priors taken out
+    unit = np.ones(problem.size)
+    for block in shared:
+        unit[block.where] = spreads[spread_name(block.plan.name, str(block.group))]
+    gradient, information = problem.curvature(z, spreads)
+    likelihood = (information - np.eye(problem.size)) / np.outer(unit, unit)
+    pull = likelihood @ (z * unit) - (gradient - z) / unit
+    return Geometry(information=likelihood, pull=pull, spreads=spreads)
+
+
+def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:
+    """Return the best of a few short climbs, from the middle of the priors and from draws of them."""
+    rng = np.random.default_rng(0)
+    starts = [np.zeros(problem.size)]
+    for _ in range(_STARTS - 1):
+        start = np.zeros(problem.size)
+        for block in problem.blocks:
+            if not block.offset:
+                start[block.where] = rng.standard_normal()
+        starts.append(start)
+    climbs = [problem.climb(start, spreads, 25) for start in starts]
+    z, value = min(climbs, key=lambda climb: climb[1])
+    if not np.isfinite(value):
+        raise SpecError(
+            f"the law {problem.law.id} has no finite value at draws from its priors on these runs; "
+            f"check its formula's domain (logarithms and roots of negative numbers) and its priors"
+        )
+    return z

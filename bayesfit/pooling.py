@@ -1,0 +1,234 @@
+"""Pooling: how each parameter varies over groups, worked out for the runs at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from bayesfit.card import Law
+from bayesfit.errors import SpecError, nearest
+from bayesfit.expression import Backend
+from bayesfit.priors import Prior, ResolvedPrior, pooled_prior
+
+if TYPE_CHECKING:
+    from bayesfit.runs import Runs
+
+How = Literal["complete", "partial", "none"]
+
+#: The name under which `Pooling.how` speaks of the noise scales.
+NOISE = "noise"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """How parameters vary over groups.
+
+    Parameters
+    ----------
+    by
+        Groups, such as ``("family",)``; several groups are crossed and add on the link scale.
+        Every parameter whose card says that it varies is partially pooled over each.
+    how
+        Exceptions by parameter, such as ``{"alpha": "complete", "E": {"task": "none"}}``:
+        ``"complete"`` one value for all, ``"partial"`` levels drawn from a population, ``"none"``
+        every level on its own (over one group at most). ``"noise"`` stands for the noise scales,
+        which are partially pooled over the first group unless told otherwise.
+    """
+
+    by: tuple[str, ...] = ()
+    how: Mapping[str, How | Mapping[str, How]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, how in self.how.items():
+            for group, word in ({"": how} if isinstance(how, str) else how).items():
+                if word not in get_args(How):
+                    raise SpecError(
+                        f"pooling of {name} is '{word}'{nearest(str(word), get_args(How))}; "
+                        f"known: {', '.join(get_args(How))}"
+                    )
+                if group and group not in self.by:
+                    raise SpecError(f"pooling of {name} speaks of '{group}', which is not in by={list(self.by)}")
+
+    def of(self, name: str, default: Mapping[str, How]) -> dict[str, How]:
+        """Return how `name` is pooled over each group of `by`."""
+        told = self.how.get(name, {})
+        words = dict.fromkeys(self.by, told) if isinstance(told, str) else told
+        return {group: words.get(group, default[group]) for group in self.by}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterPlan:
+    """How one parameter is made from standard normals.
+
+    Parameters
+    ----------
+    name
+        The parameter.
+    prior
+        Prior of the population's centre; with `separate`, its arguments are arrays over levels.
+    separate
+        The group whose levels each have a value of their own, if any.
+    shared
+        Groups whose levels are drawn from a population, adding on the link scale.
+    spread
+        Half-normal scale of each population's standard deviation on the link scale.
+    """
+
+    name: str
+    prior: ResolvedPrior
+    separate: str | None = None
+    shared: tuple[str, ...] = ()
+    spread: float = 0.5
+
+    def location(self, z: Any, functions: Backend) -> Any:
+        """Return the population's centre on the link scale from its standard normals."""
+        return self.prior.latent(z, functions)
+
+    def value(
+        self, location: Any, offsets: Mapping[str, Any], functions: Backend, at: Callable[[Any, str], Any] | None = None
+    ) -> Any:
+        """Put the pieces together and leave the link scale.
+
+        Parameters
+        ----------
+        location
+            Centre, with the dim of `separate` where there is one.
+        offsets
+            For each group of `shared`, the shifts of its levels on the link scale.
+        functions
+            The backend.
+        at
+            Spreads a piece with a group's dim over another dim (runs, scenarios); without it the
+            groups' dims stay.
+        """
+        prior, u = self.prior, location
+        if self.separate is not None and at is not None:
+            group = self.separate
+            prior = prior.map(lambda argument: at(argument, group))
+            u = at(u, group)
+        for group in self.shared:
+            u = u + (offsets[group] if at is None else at(offsets[group], group))
+        return prior.value(u, functions)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The groups the parameter varies over."""
+        return (*(() if self.separate is None else (self.separate,)), *self.shared)
+
+
+def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPlan, ...]:
+    """Return the plan of every fitted parameter of the law and of its noise scales.
+
+    Priors that look at the data are resolved on all runs for a completely pooled parameter, and in
+    each level of a group for one that varies over it.
+
+    Raises
+    ------
+    SpecError
+        For a parameter that does not exist, more than one group with ``"none"``, or a prior that
+        comes out unusable on these runs.
+    """
+    known = (*law.free, NOISE)
+    for name in pooling.how:
+        if name not in known:
+            raise SpecError(f"pooling speaks of '{name}'{nearest(name, known)}; {law.id} has {', '.join(known)}")
+    plans = []
+    for name, parameter in law.free.items():
+        default: How = "partial" if parameter.varies else "complete"
+        how = pooling.of(name, dict.fromkeys(pooling.by, default))
+        plans.append(_plan(name, parameter.prior, parameter.group_spread, how, runs))
+    for output, noise_name in noise_names(law).items():
+        noise = law.outputs[output].noise
+        first: dict[str, How] = {group: "complete" if i else "partial" for i, group in enumerate(pooling.by)}
+        plans.append(_plan(noise_name, noise.scale, noise.spread, pooling.of(NOISE, first), runs))
+    return tuple(plans)
+
+
+def noise_names(law: Law) -> dict[str, str]:
+    """Return the name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several."""
+    return {name: "sigma" if len(law.outputs) == 1 else f"sigma_{name}" for name in law.outputs}
+
+
+def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: Runs) -> ParameterPlan:
+    separate = [group for group, word in how.items() if word == "none"]
+    shared = tuple(group for group, word in how.items() if word == "partial")
+    if len(separate) > 1:
+        raise SpecError(f"{name} can stand on its own over one group at most, found {', '.join(separate)}")
+    over = (*separate, *shared)
+    if not over or not prior.names:
+        resolved = prior.resolve(runs.summaries(), name)
+        if separate:
+            resolved = _stacked([resolved] * len(runs.levels(separate[0])), separate[0], runs)
+    elif separate:
+        resolved = _stacked(_resolved_by_level(prior, name, separate[0], runs), separate[0], runs)
+    else:
+        resolved = pooled_prior([level for group in over for level in _resolved_by_level(prior, name, group, runs)])
+    return ParameterPlan(
+        name=name, prior=resolved, separate=separate[0] if separate else None, shared=shared, spread=spread
+    )
+
+
+def _resolved_by_level(prior: Prior, name: str, group: str, runs: Runs) -> list[ResolvedPrior]:
+    codes = runs.codes(group)
+    return [
+        prior.resolve(runs.select(codes == code).summaries(), f"{name} in {group} '{level}'")
+        for code, level in enumerate(runs.levels(group))
+    ]
+
+
+def _stacked(levels: list[ResolvedPrior], group: str, runs: Runs) -> ResolvedPrior:
+    import xarray as xr
+
+    def over(argument: str) -> Any:
+        numbers = np.array([getattr(level, argument) for level in levels], dtype=float)
+        return xr.DataArray(numbers, dims=(group,), coords={group: list(runs.levels(group))})
+
+    return replace(levels[0], mu=over("mu"), sigma=over("sigma"), lower=over("lower"), upper=over("upper"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A stretch of the vector of standard normals.
+
+    Parameters
+    ----------
+    plan
+        The parameter it serves.
+    group
+        The dim it runs along; None for a single number.
+    offset
+        Whether these are shifts of a group's levels, or the location.
+    where
+        Its place in the vector.
+    labels
+        A name for each entry.
+    """
+
+    plan: ParameterPlan
+    group: str | None
+    offset: bool
+    where: slice
+    labels: tuple[str, ...]
+
+
+def layout(plans: tuple[ParameterPlan, ...], levels: Mapping[str, tuple[str, ...]]) -> tuple[Block, ...]:
+    """Return the blocks of the vector of standard normals: each parameter's location, then its offsets."""
+    blocks: list[Block] = []
+    start = 0
+    for plan in plans:
+        for group, offset in ((plan.separate, False), *((group, True) for group in plan.shared)):
+            names = ("",) if group is None else levels[group]
+            labels = tuple(f"{plan.name}[{name}]" if name else plan.name for name in names)
+            blocks.append(
+                Block(plan=plan, group=group, offset=offset, where=slice(start, start + len(names)), labels=labels)
+            )
+            start += len(names)
+    return tuple(blocks)
+
+
+def spread_name(parameter: str, group: str) -> str:
+    """Return the name of the standard deviation of a parameter over a group, on the link scale."""
+    return f"{parameter}_sd_{group}"
