@@ -264,9 +264,7 @@ class Law:
         targets = {equation.target for equation in equations}
         columns = {name.partition(".")[2] for name in used if "." in name} - targets
         known = (set(inputs) & used) | columns
-        missing = sorted(
-            name for name in used - known - targets - priors.keys() if "." not in name
-        )
+        missing = sorted(name for name in used - known - targets - priors.keys() if "." not in name)
         if missing:
             raise SpecError(
                 f"no prior for {', '.join(missing)}: give one, such as priors={{'{missing[0]}': "

@@ -354,7 +354,9 @@ def _node(source: str, tree: ast.expr, depth: int) -> Node:
         case ast.Attribute(value=ast.Name(id=summary), attr=column) if summary in SUMMARIES:
             node = Name(f"{summary}.{column}", span)
         case ast.Attribute():
-            raise FormulaError(f"attributes are refused, except {', '.join(f'{s}.x' for s in SUMMARIES)}", source, *span)
+            raise FormulaError(
+                f"attributes are refused, except {', '.join(f'{s}.x' for s in SUMMARIES)}", source, *span
+            )
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             node = Negative(_node(source, operand, depth + 1), span)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):

@@ -338,10 +338,14 @@ def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int,
     )
     with np.errstate(all="ignore"):
         draws = noise.released(noise.observed(expected) + scale * xr.DataArray(scatter, dims=order)).transpose(*order)
-    new = [
-        ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
-        for _, row in table.iterrows()
-    ] if fit.pooling.by else [""] * len(table)
+    new = (
+        [
+            ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
+            for _, row in table.iterrows()
+        ]
+        if fit.pooling.by
+        else [""] * len(table)
+    )
     return Forecast(
         scenarios=table,
         output=output,

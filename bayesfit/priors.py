@@ -144,7 +144,9 @@ class Prior:
         """
         missing = sorted(self.names - summaries.keys())
         if missing:
-            raise SpecError(f"the prior of {owner}, {self.text}, needs {', '.join(missing)}, which the runs do not have")
+            raise SpecError(
+                f"the prior of {owner}, {self.text}, needs {', '.join(missing)}, which the runs do not have"
+            )
         values = {
             name: float(argument.evaluate(summaries))
             for name, argument in zip(_ARGUMENTS[self.family], self.arguments, strict=True)

@@ -143,7 +143,9 @@ def _storable(data: xr.Dataset) -> xr.Dataset:
     """Return the dataset with attributes and values that netCDF can hold: booleans become 0 and 1."""
     changed = {name: array.astype("int8") for name, array in data.data_vars.items() if array.dtype == bool}
     stored = data.assign(changed)
-    stored.attrs = {key: value if isinstance(value, str | int | float) else str(value) for key, value in data.attrs.items()}
+    stored.attrs = {
+        key: value if isinstance(value, str | int | float) else str(value) for key, value in data.attrs.items()
+    }
     return stored
 
 

@@ -1,0 +1,102 @@
+"""Read the scenarios of a forecast: runs that were not made yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bayesfit.cells import read_numbers, rows_fault
+from bayesfit.errors import DataError, Fault, SpecError, nearest
+
+if TYPE_CHECKING:
+    from bayesfit.fit import Fit
+
+
+def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.DataFrame:
+    """Check scenarios for a fit.
+
+    Parameters
+    ----------
+    scenarios
+        A table, or columns by name; a single value serves every row.
+    fit
+        The fit to forecast from.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns given, inputs as numbers and groups as names; the index is kept.
+
+    Raises
+    ------
+    DataError
+        With every fault: a missing input or group, a cell that is no positive number.
+    """
+    table = _framed(scenarios)
+    faults: list[Fault] = []
+    columns: dict[str, Any] = {}
+    known = [*fit.law.inputs, *fit.pooling.by]
+    for name in known:
+        if name not in table.columns:
+            faults.append(_missing(name, table, fit))
+    for name in table.columns:
+        if name in fit.pooling.by:
+            columns[name] = ["" if pd.isna(cell) else str(cell).strip() for cell in table[name]]
+            empty = [row for row, level in enumerate(columns[name]) if not level]
+            faults += rows_fault("missing_value", "the cell is empty", "name the level", name, empty, columns[name])
+        elif name in fit.law.inputs or name in ("params", "tokens", "flops"):
+            numbers, wrong = read_numbers(table[name], name)
+            faults += wrong
+            bad = np.flatnonzero(numbers <= 0)
+            faults += rows_fault(
+                "not_positive", f"found {{value}}, {name} must be positive", "correct it", name, bad, list(table[name])
+            )
+            columns[name] = numbers
+        else:
+            columns[name] = table[name].to_numpy()
+    if len(table) == 0:
+        faults.append(Fault(kind="empty_table", message="no rows", remedy="give at least one scenario"))
+    if faults:
+        raise DataError(faults, "the table of scenarios")
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _framed(scenarios: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+    if isinstance(scenarios, pd.DataFrame):
+        repeated = scenarios.columns[scenarios.columns.duplicated()]
+        if len(repeated):
+            raise SpecError(f"the table of scenarios has more than one column '{repeated[0]}'; keep one")
+        return scenarios
+    if not isinstance(scenarios, Mapping):
+        raise SpecError(
+            f"scenarios must be a table or a mapping such as {{'params': '70B', 'tokens': '1.4T'}}, "
+            f"found {type(scenarios).__name__}"
+        )
+    lists = {
+        name: [value] if isinstance(value, str) or np.ndim(value) == 0 else list(value)
+        for name, value in scenarios.items()
+    }
+    rows = max((len(values) for values in lists.values()), default=0)
+    wrong = {name: len(values) for name, values in lists.items() if len(values) not in (1, rows)}
+    if wrong:
+        raise SpecError(f"the columns of the scenarios have different lengths: {wrong}, expected {rows} or one value")
+    return pd.DataFrame({name: values * rows if len(values) == 1 else values for name, values in lists.items()})
+
+
+def _missing(name: str, table: pd.DataFrame, fit: Fit) -> Fault:
+    listed = ", ".join(str(column) for column in table.columns) or "none"
+    close = nearest(name, [str(column) for column in table.columns])
+    if name in fit.pooling.by:
+        levels = ", ".join(fit.runs.levels(name)[:12])
+        remedy = f"give one of {levels}, or a new name for one never seen"
+    else:
+        remedy = f"add it{close}"
+    return Fault(
+        kind="missing_column",
+        message=f"the fit needs '{name}'; the scenarios have {listed}",
+        remedy=remedy,
+        column=name,
+    )
