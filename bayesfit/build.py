@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from bayesfit.runs import Runs
 
 
+#: Up to this many entries, one matrix is factored whole.
+_ONE_MATRIX = 60
+
+
 def _logaddexp(a: Any, b: Any) -> Any:
     return pmath.maximum(a, b) + pmath.log1p(pmath.exp(-pmath.abs(a - b)))
 
@@ -141,12 +145,7 @@ def _parameters(
             for block in blocks
         ]
     )
-    information = pm.Data("information", geometry.information, dims=("latent", "latent_too"))
-    pull = pm.Data("pull", geometry.pull, dims="latent")
-    w = pm.CustomDist(
-        "w", scale, information, pull, logp=_logp, random=_random, signature="(n),(n,n),(n)->(n)", dims="latent"
-    )
-    z = _normals(w, scale, information, pull)[0]
+    z = _standard_normals(blocks, geometry, scale)
 
     def at(piece: Any, group: str) -> Any:
         return piece.isel({group: codes[group]})
@@ -179,26 +178,61 @@ def _tensor_prior(plan: ParameterPlan) -> ParameterPlan:
     return replace(plan, prior=plan.prior.map(lambda argument: pmd.as_xtensor(np.asarray(argument), dims=(group,))))
 
 
-def _normals(w: Any, scale: Any, information: Any, pull: Any) -> tuple[Any, Any]:
-    """Return `Geometry.normals` of `w` and the log determinant of the map."""
-    lower = cholesky(scale[:, None] * information * scale[None, :] + pt.eye(pull.shape[0]))
-    pulled = solve_triangular(lower, scale * pull, lower=True)
-    return solve_triangular(lower.T, w + pulled, lower=False), -pt.sum(pt.log(pt.diag(lower)))
+def _standard_normals(blocks: tuple[Block, ...], geometry: Geometry, scale: Any) -> Any:
+    """Return the vector of standard normals, moved by the sampler through `w` as `bayesfit.geometry` says.
+
+    Runs of different levels of a group meet in nothing but the rest of the vector, so where there
+    are many levels (of the group with most entries, the *leaves*) their small matrices are
+    factored side by side, and only the rest (the *root*) as one.
+    """
+    n = len(geometry.pull)
+    leaves = _leaves(blocks, n)
+    root = np.setdiff1d(np.arange(n), leaves)
+    information, pull = geometry.information, geometry.pull
+    parts = [scale, pull, information[np.ix_(root, root)]]
+    if leaves.size:
+        parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
+    order = np.argsort(np.concatenate([root, leaves.ravel()]))
+
+    def normals(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
+        """Return the normals and the log determinant of the map from `w`."""
+        t = scale[root]
+        within = t[:, None] * root_block * t[None, :] + pt.eye(root.size)
+        pulled = t * pull[root]
+        if not leaf_blocks:
+            lower = cholesky(within)
+            z = solve_triangular(lower.T, w[root] + solve_triangular(lower, pulled, lower=True), lower=False)
+            return z[order], -pt.sum(pt.log(pt.diag(lower)))
+        cross, inner = leaf_blocks
+        s = scale[leaves]
+        lowers = cholesky(s[:, :, None] * inner * s[:, None, :] + np.eye(leaves.shape[1]))
+        across = solve_triangular(lowers, s[:, :, None] * cross * t, lower=True, b_ndim=2)
+        pulls = solve_triangular(lowers, s * pull[leaves], lower=True, b_ndim=1)
+        lower = cholesky(within - pt.sum(pt.matmul(across.mT, across), axis=0))
+        pulled = pulled - pt.sum(pt.matmul(across.mT, pulls[:, :, None])[:, :, 0], axis=0)
+        first = solve_triangular(lower.T, w[root] + solve_triangular(lower, pulled, lower=True), lower=False)
+        rest = solve_triangular(lowers.mT, w[leaves] + pulls - pt.matmul(across, first), lower=False, b_ndim=1)
+        diagonals = pt.sum(pt.log(pt.diagonal(lowers, axis1=-2, axis2=-1))) + pt.sum(pt.log(pt.diag(lower)))
+        return pt.concatenate([first, rest.ravel()])[order], -diagonals
+
+    def logp(w: Any, *parts: Any) -> Any:
+        z, log_determinant = normals(w, *parts)
+        return -0.5 * pt.sum(z**2) - 0.5 * np.log(2 * np.pi) * n + log_determinant
+
+    signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "") + "->(n)"
+    w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
+    return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
 
 
-def _logp(w: Any, scale: Any, information: Any, pull: Any) -> Any:
-    """Log density of `w` when its normals are standard."""
-    z, log_determinant = _normals(w, scale, information, pull)
-    return -0.5 * pt.sum(z**2) - 0.5 * np.log(2 * np.pi) * z.shape[0] + log_determinant
-
-
-def _random(
-    scale: np.ndarray, information: np.ndarray, pull: np.ndarray, rng: Any = None, size: Any = None
-) -> np.ndarray:
-    """Draw `w` from the prior."""
-    lower = np.linalg.cholesky(scale[:, None] * information * scale[None, :] + np.eye(len(pull)))
-    drawn: np.ndarray = lower.T @ rng.normal(size=scale.shape) - np.linalg.solve(lower, scale * pull)
-    return drawn
+def _leaves(blocks: tuple[Block, ...], size: int) -> np.ndarray:
+    """Return the places of the leaves, one row a level; none where a single matrix is as quick."""
+    groups = {block.group for block in blocks if block.group is not None}
+    none: np.ndarray = np.zeros((0, 0), dtype=int)
+    if size <= _ONE_MATRIX or not groups:
+        return none
+    count = {group: sum(len(block.labels) for block in blocks if block.group == group) for group in groups}
+    most = max(count, key=lambda group: count[group])
+    return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])
 
 
 def _inputs(law: Law, runs: Runs) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from bayesfit.errors import FormulaError, nearest
 MAX_LENGTH = 5_000
 MAX_DEPTH = 100
 MAX_LITERAL_EXPONENT = 64
+MAX_NAME = 64
 
 #: Data summaries over the fitted runs: geometric mean, smallest, largest, median.
 SUMMARIES = ("ref", "min", "max", "median")
@@ -50,7 +51,7 @@ FUNCTIONS: Mapping[str, int] = {
 }
 
 _TOKEN = re.compile(
-    r"(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
+    r"(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<operator>\*\*|//|==|<=|>=|<<|>>|[-+*/(),.<>=])"
     r"|(?P<space>[ \t\n]+)"
@@ -144,8 +145,8 @@ class Expression:
 
     @property
     def text(self) -> str:
-        """The formula as written."""
-        return self.source[slice(*self.node.span)]
+        """The formula as written, on one line: parentheses that let it go on over several may lie outside."""
+        return " ".join(self.source[slice(*self.node.span)].split())
 
     @property
     def names(self) -> frozenset[str]:
@@ -182,7 +183,8 @@ class Expression:
         ----------
         values
             A number, numpy array, DataArray, or (with a backend for it) tensor for each name.
-            Labelled arrays broadcast by dim.
+            Labelled arrays broadcast by dim. Whole numbers are taken as floats, so that token
+            counts cannot overflow and ``0**-1`` is infinite.
         backend
             Implementations of the functions and operators; numpy and xarray by default.
 
@@ -192,10 +194,8 @@ class Expression:
             What the backend's operators return for these values. Outside the domain of a function
             the value is NaN or infinite, without a warning; callers check.
         """
-        if backend is not None:
-            return _evaluate(self.node, values, backend)
         with np.errstate(all="ignore"):
-            return _evaluate(self.node, values, NUMPY)
+            return _evaluate(self.node, values, NUMPY if backend is None else backend)
 
 
 @dataclass(frozen=True)
@@ -251,18 +251,23 @@ def parse_equations(text: str) -> tuple[Equation, ...]:
 
 def walk(node: Node) -> Iterator[Node]:
     """Yield `node` and everything below it, parents first."""
-    yield node
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(_parts(node)))
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
     match node:
         case Negative(operand=operand):
-            yield from walk(operand)
+            return (operand,)
         case Binary(left=left, right=right):
-            yield from walk(left)
-            yield from walk(right)
+            return left, right
         case Call(arguments=arguments):
-            for argument in arguments:
-                yield from walk(argument)
+            return arguments
         case Number() | Name():
-            return
+            return ()
 
 
 def _screened(text: str) -> str:
@@ -271,7 +276,7 @@ def _screened(text: str) -> str:
         raise FormulaError(f"a formula is a text, found {type(text).__name__}")
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"a formula may have {MAX_LENGTH:,} characters, found {len(text):,}")
-    source = textwrap.dedent(text).strip()
+    source = textwrap.dedent(text).strip(" \t\n")
     if not source:
         raise FormulaError("the formula is empty")
     position = depth = 0
@@ -279,19 +284,25 @@ def _screened(text: str) -> str:
     while position < len(source):
         match = _TOKEN.match(source, position)
         if match is None:
-            raise FormulaError(_character_reason(source[position]), source, position, position + 1)
+            raise FormulaError(_character_reason(source[position]), _harmless(source), position, position + 1)
         kind, token = str(match.lastgroup), match.group()
         depth += (token == "(") - (token == ")")
         reason = _token_reason(kind, token, previous, depth)
         if reason:
-            raise FormulaError(reason, source, match.start(), match.end())
+            raise FormulaError(reason, _harmless(source), match.start(), match.end())
         position, previous = match.end(), kind
     return source
 
 
+def _harmless(source: str) -> str:
+    """Return the text with control and invisible characters, which could act on a terminal, as ``?``."""
+    return "".join(character if character.isprintable() or character == "\n" else "?" for character in source)
+
+
 def _character_reason(character: str) -> str:
     if not character.isascii():
-        return f"'{character}' (U+{ord(character):04X}) is not a plain ASCII character; formulas are plain ASCII"
+        shown = f"'{character}' (U+{ord(character):04X})" if character.isprintable() else f"U+{ord(character):04X}"
+        return f"{shown} is not a plain ASCII character; formulas are plain ASCII"
     if not character.isprintable():
         return f"control character {character!r} is not allowed"
     return _REFUSED_CHARACTERS.get(character, f"'{character}' is not part of the language")
@@ -299,6 +310,8 @@ def _character_reason(character: str) -> str:
 
 def _token_reason(kind: str, token: str, previous: str, depth: int) -> str:
     if kind == "name":
+        if len(token) > MAX_NAME:
+            return f"a name may have {MAX_NAME} characters, found {len(token):,}"
         if previous == "number":
             return "a number runs into a name; put an operator between them"
         if token.startswith("_"):
@@ -323,13 +336,16 @@ def _python_tree(source: str, mode: str) -> ast.AST:
         return ast.parse(source, mode=mode)
     except SyntaxError as error:
         start = _offset(source, error.lineno or 1, max(0, (error.offset or 1) - 1))
-        raise FormulaError(f"not a formula: {error.msg}", source, start, start + 1) from None
+        # Python goes on to suggest things that are no part of the language, such as ':='
+        raise FormulaError(f"not a formula: {error.msg.partition('.')[0]}", source, start, start + 1) from None
     except (RecursionError, MemoryError):
         raise FormulaError(f"nested deeper than {MAX_DEPTH} levels", source, 0, len(source)) from None
 
 
 def _expression(source: str, tree: ast.expr) -> Expression:
-    return Expression(source, _node(source, tree, 0))
+    node = _node(source, tree, 0)
+    _constant(source, node)
+    return Expression(source, node)
 
 
 _BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
@@ -375,17 +391,19 @@ def _node(source: str, tree: ast.expr, depth: int) -> Node:
             node = _call(source, tree, depth, span)
         case _:
             raise FormulaError(f"{type(tree).__name__} is not part of the language", source, *span)
-    return _sane(source, node)
+    return node
 
 
 def _call(source: str, tree: ast.Call, depth: int, span: tuple[int, int]) -> Call:
     if not isinstance(tree.func, ast.Name) or tree.func.id not in FUNCTIONS:
-        found = ast.unparse(tree.func) if isinstance(tree.func, ast.Name | ast.Attribute) else "this"
+        start, end = _span(source, tree.func)
+        found = f"'{source[start:end]}'" if isinstance(tree.func, ast.Name) else "this"
         raise FormulaError(
-            f"'{found}' is not a function of the language{nearest(found, FUNCTIONS)}; "
+            f"{found} is not a function of the language{nearest(source[start:end], FUNCTIONS)}; "
             f"functions: {', '.join(FUNCTIONS)}",
             source,
-            *_span(source, tree.func),
+            start,
+            end,
         )
     name = tree.func.id
     if tree.keywords or any(isinstance(argument, ast.Starred) for argument in tree.args):
@@ -400,23 +418,30 @@ def _call(source: str, tree: ast.Call, depth: int, span: tuple[int, int]) -> Cal
     return Call(name, (_node(source, tree.args[0], depth + 1),), dim.id, span)
 
 
-def _sane(source: str, node: Node) -> Node:
-    """Refuse constant parts without a finite value, and powers that no law has."""
+def _constant(source: str, node: Node) -> Any:
+    """Return the value of a part without names, None for one with; refuse constants and powers that no law has."""
+    if isinstance(node, Name):
+        return None
     if isinstance(node, Binary) and node.operator == "**":
         exponent = node.right.operand if isinstance(node.right, Negative) else node.right
         if isinstance(exponent, Number) and exponent.value > MAX_LITERAL_EXPONENT:
             raise FormulaError(f"powers beyond {MAX_LITERAL_EXPONENT} are refused", source, *node.right.span)
-    if isinstance(node, Number | Name) or any(isinstance(part, Name) for part in walk(node)):
-        return node
-    with np.errstate(all="ignore"):
-        value = np.float64(np.nan) if _has_sum(node) else _evaluate(node, {}, NUMPY)
+    values = [_constant(source, part) for part in _parts(node)]
+    if any(value is None for value in values):
+        return None
+    match node:
+        case Number(value=number):
+            value = np.float64(number)
+        case Negative():
+            value = -values[0]
+        case Call(function="sum", dim=dim):
+            raise FormulaError(f"sum(..., {dim}) of a constant: nothing in it varies over '{dim}'", source, *node.span)
+        case Binary(operator=operation) | Call(function=operation):
+            with np.errstate(all="ignore"):
+                value = NUMPY[operation](*values)
     if not np.isfinite(value):
         raise FormulaError("this constant has no finite value", source, *node.span)
-    return node
-
-
-def _has_sum(node: Node) -> bool:
-    return any(isinstance(part, Call) and part.function == "sum" for part in walk(node))
+    return value
 
 
 def _offset(source: str, line: int, column: int) -> int:
@@ -437,10 +462,16 @@ def _in_order(source: str, equations: list[Equation]) -> tuple[Equation, ...]:
     while waiting:
         ready = [equation for equation in waiting.values() if not equation.expression.names & waiting.keys()]
         if not ready:
-            raise FormulaError(f"these equations go in a circle: {', '.join(waiting)}", source)
+            raise FormulaError(f"these equations go in a circle: {_some(waiting)}", source)
         for equation in ready:
             ordered.append(waiting.pop(equation.target))
     return tuple(ordered)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the names, the first ten of many."""
+    listed = list(names)
+    return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
 
 
 def _evaluate(node: Node, values: Mapping[str, Any], backend: Backend) -> Any:
@@ -449,7 +480,7 @@ def _evaluate(node: Node, values: Mapping[str, Any], backend: Backend) -> Any:
             # numpy numbers, so that a constant overflow gives inf instead of an exception
             return np.float64(value)
         case Name(name=name):
-            return values[name]
+            return _real(values[name])
         case Negative(operand=operand):
             return -_evaluate(operand, values, backend)
         case Binary(operator=operator, left=left, right=right):
@@ -458,6 +489,14 @@ def _evaluate(node: Node, values: Mapping[str, Any], backend: Backend) -> Any:
             return backend["sum"](_evaluate(argument, values, backend), dim)
         case Call(function=function, arguments=arguments):
             return backend[function](*(_evaluate(argument, values, backend) for argument in arguments))
+
+
+def _real(value: Any) -> Any:
+    """Return a Python number or a whole-number array as floats, anything else as it is."""
+    if isinstance(value, int | float):
+        return np.float64(value)
+    dtype = getattr(value, "dtype", None)
+    return value.astype(np.float64) if isinstance(dtype, np.dtype) and dtype.kind in "biu" else value
 
 
 def _numpy_sum(value: Any, dim: str) -> Any:

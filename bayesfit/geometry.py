@@ -49,21 +49,6 @@ class Geometry:
     pull: np.ndarray
     spreads: dict[str, float]
 
-    def normals(self, w: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Turn the sampler's vector into standard normals.
-
-        Parameters
-        ----------
-        w, scale
-            Vectors along the last axis; `scale` is 1 for locations and the population's standard
-            deviation for shifts. Leading axes are draws.
-        """
-        precision = scale[..., :, None] * self.information * scale[..., None, :]
-        lower = np.linalg.cholesky(precision + np.eye(len(self.pull)))
-        pulled = np.linalg.solve(lower, (scale * self.pull)[..., None])
-        solved: np.ndarray = np.linalg.solve(np.swapaxes(lower, -1, -2), w[..., None] + pulled)[..., 0]
-        return solved
-
 
 class _Pilot:
     """The log posterior in `z`, given the populations' standard deviations, with its Fisher information."""

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pymc as pm
 import xarray as xr
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from bayesfit.build import Build
 
 #: A divergence under the first value is met by sampling once more with the second.
-_ACCEPT, _CAREFUL_ACCEPT = 0.9, 0.99
+_ACCEPT, _CAREFUL_ACCEPT = 0.95, 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,8 @@ class Sampling:
         Whether to show a progress bar.
     """
 
-    draws: int = 1000
-    tune: int = 800
+    draws: int = 2000
+    tune: int = 1000
     chains: int = 4
     cores: int | None = None
     seed: int | None = None
@@ -115,13 +114,9 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
 
 def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
     """Turn draws of the sampler's variables into parameters (groups ``posterior`` and ``latent``)."""
-    geometry, levels = build.geometry, build.levels
+    levels = build.levels
     blocks = layout(build.plans, levels)
-    scale = np.ones(drawn["w"].shape)
-    for block in blocks:
-        if block.offset:
-            scale[..., block.where] = drawn[spread_name(block.plan.name, str(block.group))].values[..., None]
-    z = geometry.normals(drawn["w"].values, scale)
+    z = drawn["z"].transpose("chain", "draw", ...).values
     chains = {"chain": drawn["chain"].values, "draw": drawn["draw"].values}
     latent: dict[str, xr.DataArray] = {}
     for block in blocks:
