@@ -20,7 +20,7 @@ _SUM, _PRODUCT, _POWER, _ATOM = range(4)
 
 
 def latex(expression: Expression, symbols: Mapping[str, str] | None = None) -> str:
-    """Typeset a formula.
+    r"""Typeset a formula.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def latex(expression: Expression, symbols: Mapping[str, str] | None = None) -> s
     --------
     >>> from bayesfit.expression import parse_expression
     >>> print(latex(parse_expression("E + a*(params/ref.params)**-alpha"), {"params": "N"}))
-    E + a \\left(\\frac{N}{N_{0}}\\right)^{-\\alpha}
+    E + a \left(\frac{N}{N_{0}}\right)^{-\alpha}
     """
     return _latex(expression.node, symbols or {})[0]
 
@@ -176,7 +176,8 @@ const bf = {
   },
   // Lanczos approximation, g = 7, n = 9
   gammaln: (x) => {
-    if (x === Infinity || (x <= 0 && x === Math.floor(x))) return Infinity;
+    if (Math.abs(x) === Infinity) return x;
+    if (x <= 0 && x === Math.floor(x)) return Infinity;
     if (x < 0.5) {
       const sine = Math.abs(Math.sin(Math.PI * (x - Math.round(x))));
       return Math.log(Math.PI) - Math.log(sine) - bf.gammaln(1 - x);
