@@ -19,6 +19,8 @@ DIVERGENT_SHARE = 0.001
 BFMI = 0.3
 #: Two-sided probability under the prior below which the posterior's median contradicts it.
 CONFLICT_PROB = 0.001
+#: Name of the one check that more draws cannot mend.
+CONFLICT = "prior-posterior conflict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +142,14 @@ def _ess(draws: xr.Dataset, ess: Callable[..., Any], kind: str, needed: int, mor
 
 
 def _divergences(stats: xr.Dataset) -> CheckResult:
-    diverging = stats["diverging"]
-    count, most = int(diverging.sum()), int(DIVERGENT_SHARE * diverging.size)
+    # thinned-out draws count too
+    count = int(stats.attrs.get("divergences", stats["diverging"].sum()))
+    total = stats["diverging"].size * int(stats.attrs.get("thin", 1))
+    most = int(DIVERGENT_SHARE * total)
     return CheckResult(
         name="divergences",
         passed=count <= most,
-        found=f"{count} in {diverging.size} draws",
+        found=f"{count} in {total} draws",
         needed=f"at most {most}",
         advice="parts of the posterior were not reached: hold a weakly determined parameter (fix), pool it "
         "(pooling={'E': 'complete'}), give it a tighter prior, or sampler={'nuts': {'target_accept': 0.995}}",
@@ -194,7 +198,7 @@ def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan,
     limit = float(-ndtri(CONFLICT_PROB / 2))
     name, worst = max(scores, key=lambda entry: entry[1])
     return CheckResult(
-        name="prior-posterior conflict",
+        name=CONFLICT,
         passed=bool(worst <= limit),
         found=f"{worst:.1f} prior standard deviations for {name}",
         needed=f"at most {limit:.1f}",

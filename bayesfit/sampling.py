@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pymc as pm
 import xarray as xr
 
+from bayesfit.diagnostics import CONFLICT, diagnose
 from bayesfit.errors import SpecError
 from bayesfit.pooling import layout, spread_name
 from bayesfit.priors import NUMPY_LINKS
@@ -19,8 +20,11 @@ from bayesfit.priors import NUMPY_LINKS
 if TYPE_CHECKING:
     from bayesfit.build import Build
 
-#: A divergence under the first value is met by sampling once more with the second.
-_ACCEPT, _CAREFUL_ACCEPT = 0.95, 0.99
+_LOG = logging.getLogger("bayesfit")
+
+#: Acceptance and thinning of each attempt: a fit that fails its checks is sampled again with shorter
+#: steps and more of them, which the narrow curved ridges of few runs need and which costs seconds there.
+_ATTEMPTS = ((0.95, 1), (0.99, 5), (0.997, 20))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +82,16 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         ``posterior``: parameters with dims (chain, draw) and the groups they vary over, each
         population's centre (``alpha_population``) and standard deviation on the link scale
         (``alpha_sd_family``). ``latent``: the pieces that forecasts put together, on the link
-        scale. ``sample_stats`` from the sampler; its attribute ``target_accept`` tells whether
-        divergences made it sample a second time, more carefully.
+        scale. ``sample_stats`` from the sampler; its attributes tell how many attempts it took, their
+        last target acceptance and thinning, and all divergences of that attempt.
     """
     told = dict(settings.sampler or {})
     nuts = dict(told.pop("nuts", {}))
-    accepts = [nuts["target_accept"]] if "target_accept" in nuts else [_ACCEPT, _CAREFUL_ACCEPT]
-    for accept in accepts:
+    attempts = ((nuts.pop("target_accept"), 1),) if "target_accept" in nuts else _ATTEMPTS
+    for number, (accept, thin) in enumerate(attempts, start=1):
         arguments: dict[str, Any] = {
-            "draws": settings.draws,
-            "tune": settings.tune,
+            "draws": settings.draws * thin,
+            "tune": settings.tune * min(thin, 4),
             "chains": settings.chains,
             "cores": settings.cores,
             "random_seed": settings.seed,
@@ -100,16 +104,26 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         }
         with build.model, _quiet():
             drawn = pm.sample(**arguments)
-        if not int(drawn["sample_stats"]["diverging"].sum()):
+        tree = posterior(build, _kept(drawn["posterior"].to_dataset(), thin))
+        stats = drawn["sample_stats"].to_dataset()
+        divergences = int(stats["diverging"].sum())
+        # columns of Python objects (texts about divergences) cannot be stored in a file
+        stats = _kept(stats.drop_vars([name for name in stats.data_vars if stats[name].dtype == object]), thin)
+        stats.attrs |= {"target_accept": accept, "thin": thin, "attempts": number, "divergences": divergences}
+        tree["sample_stats"] = xr.DataTree(stats)
+        report = diagnose(tree, build.plans)
+        if all(result.passed for result in report.results if result.name != CONFLICT):
             break
-    tree = posterior(build, drawn["posterior"].to_dataset())
-    stats = drawn["sample_stats"].to_dataset()
-    # columns of Python objects (texts about divergences) cannot be stored in a file
-    tree["sample_stats"] = xr.DataTree(
-        stats.drop_vars([name for name in stats.data_vars if stats[name].dtype == object])
-    )
-    tree["sample_stats"].attrs = {**stats.attrs, "target_accept": accept, "tuning_steps": settings.tune}
+        _LOG.info("attempt %d of %d fails its checks:\n%s", number, len(attempts), report)
     return tree
+
+
+def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:
+    """Return every `thin`-th draw, numbered anew."""
+    if thin == 1:
+        return data
+    kept = data.isel(draw=slice(thin - 1, None, thin))
+    return kept.assign_coords(draw=range(kept.sizes["draw"]))
 
 
 def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
