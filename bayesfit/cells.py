@@ -1,19 +1,54 @@
-"""Read numbers out of table cells, and say what is wrong with those that are none."""
+"""Find what is wrong with the cells, columns and inputs of a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayesfit.errors import Fault
+from bayesfit.errors import Fault, nearest
 
-_SUFFIX = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-_NUMBER = re.compile(r"([-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*([kKmMbBgGtT]?)")
-#: Faults of one kind in one column that are listed one by one.
-SHOWN = 5
+#: Of more than `MANY` faults of one kind in one column, the first `SHOWN` are listed.
+MANY, SHOWN = 20, 5
+
+_POWER = {"": 0, "k": 3, "m": 6, "b": 9, "g": 9, "t": 12}
+_DIGITS = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_NUMBER = re.compile(rf"({_DIGITS})(?:e([-+]?[0-9]{{1,4}}))?\s*([kmbgt]?)", re.IGNORECASE)
+#: Texts that are nearly numbers, and what to write instead.
+_NEARLY = [
+    (re.compile(pattern, re.IGNORECASE), remedy)
+    for pattern, remedy in (
+        (r"[-+]?[0-9]{1,3}([,_' ][0-9]{3})+(\.[0-9]*)?", "write it without thousands separators: 1000000, 1e6 or 1M"),
+        (r"[-+]?[0-9]+,[0-9]+", "write the decimals after a point, not a comma"),
+        (rf"{_DIGITS}\s*(thousand|million|billion|trillion)s?", "write the number as 7B or 7e9, without words"),
+        (rf"{_DIGITS}\s*[kmgt]i?b(ytes?)?", "bytes are no count: write 1.5B or 1.5e9 for one and a half billion"),
+        (rf"{_DIGITS}\s*%", "write a fraction: 0.45 for 45%"),
+        (rf"{_DIGITS}\s*[x×*]\s*10\s*(\^|\*\*)?\s*[0-9]+", "write powers of ten as 6e21"),
+    )
+]
+_EMPTY = ("missing_value", "the cell is empty", "fill it in, or leave the row out")
+_DIVERGED = "a run that diverged has no place in a fit: leave the row out"
+
+#: Below these a standard input is hardly a plain count; and what to write instead.
+_SMALLEST: Mapping[str, tuple[float, str]] = {
+    "params": (1e3, "write 7B or 7e9 for seven billion"),
+    "tokens": (1e3, "write 300B or 3e11 for 300 billion"),
+    "flops": (1e6, "write 6e21, not a multiple of exaFLOP or PF-days"),
+}
+#: Above this a loss in nats is hardly one (a vocabulary of 200,000 has chance loss 12.2).
+_LARGEST_LOSS = 50.0
+#: Ratio of singular values of the logarithms of inputs under which they cannot be told apart.
+_COLLINEAR = 1e-3
+#: Columns that people mean when they speak of a role; suggested, never assumed.
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "params": ("n", "n_params", "num_params", "parameters", "model_size"),
+    "tokens": ("d", "n_tokens", "num_tokens", "train_tokens", "training_tokens"),
+    "flops": ("c", "flop", "compute", "train_flops", "training_flops"),
+    "loss": ("val_loss", "validation_loss", "eval_loss", "test_loss", "train_loss", "cross_entropy"),
+}
 
 
 def read_numbers(values: pd.Series, column: str) -> tuple[np.ndarray, list[Fault]]:
@@ -30,15 +65,55 @@ def read_numbers(values: pd.Series, column: str) -> tuple[np.ndarray, list[Fault
     -------
     tuple
         The numbers (NaN where a cell is none) and every fault.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> read_numbers(pd.Series(["7B", "1.4t", " 6e21 "]), "params")[0].tolist()
+    [7000000000.0, 1400000000000.0, 6e+21]
     """
     numbers = np.full(len(values), np.nan)
     faults = []
     for row, cell in enumerate(values):
-        number, kind, message, remedy = _read(cell)
-        numbers[row] = number
-        if kind:
-            faults.append(Fault(kind=kind, message=message, remedy=remedy, column=column, row=row + 1, value=str(cell)))
+        numbers[row], wrong = _read(cell)
+        if wrong:
+            kind, message, remedy = wrong
+            faults.append(
+                Fault(kind=kind, message=message, remedy=remedy, column=column, row=row + 1, value=_shown(cell))
+            )
     return numbers, shortened(faults)
+
+
+def read_names(values: pd.Series, column: str) -> tuple[list[str], list[Fault], list[str]]:
+    """Read a column of group names.
+
+    Parameters
+    ----------
+    values
+        Cells: texts or whole numbers; space around a text is dropped.
+    column
+        Its name, for faults.
+
+    Returns
+    -------
+    tuple
+        The names, every fault, and a warning for each set of names that differ in case or space only.
+    """
+    names = [_name(cell) for cell in values]
+    faults = rows_fault(
+        *("missing_value", "the cell is empty", "name the group of every run, or leave the row out", column),
+        [row for row, name in enumerate(names) if not name],
+        list(values),
+    )
+    spellings: dict[str, dict[str, None]] = {}
+    for name in names:
+        spellings.setdefault("".join(name.casefold().split()), {})[name] = None
+    return names, faults, [
+        f"column '{column}': {', '.join(map(repr, alike))} differ only in case or spaces and count as different groups; "
+        f"write them alike if they are one"
+        for alike in spellings.values()
+        if len(alike) > 1
+    ]  # fmt: skip
 
 
 def rows_fault(
@@ -63,7 +138,7 @@ def rows_fault(
                 remedy=remedy,
                 column=column,
                 row=int(row) + 1,
-                value=str(values[row]),
+                value=_shown(values[row]),
             )
             for row in rows
         ]
@@ -75,50 +150,176 @@ def shortened(faults: list[Fault]) -> list[Fault]:
     kept: list[Fault] = []
     for kind in dict.fromkeys(fault.kind for fault in faults):
         same = [fault for fault in faults if fault.kind == kind]
-        kept += same[:SHOWN]
-        if len(same) > SHOWN:
-            kept.append(
-                Fault(
-                    kind=kind,
-                    message=f"and {len(same) - SHOWN} more rows like these",
-                    remedy=same[0].remedy,
-                    column=same[0].column,
-                )
-            )
+        if len(same) > MANY:
+            rest = f"and {len(same) - SHOWN} more rows like these"
+            same = [*same[:SHOWN], Fault(kind=kind, message=rest, remedy=same[0].remedy, column=same[0].column)]
+        kept += same
     return kept
 
 
-def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def range_faults(
+    role: str, column: str, numbers: np.ndarray, cells: Sequence[object], *, found: str = "found", any_unit: bool
+) -> list[Fault]:
+    """Return the faults of numbers that their role does not allow.
+
+    Parameters
+    ----------
+    role
+        What the column is: ``params``, ``loss``, ``accuracy``, ``loss_se``, ...
+    column
+        Its name in the table.
+    numbers, cells
+        As numbers (those that are not finite are passed over) and as written.
+    found
+        How messages begin: ``found``, or the formula that gave the number.
+    any_unit
+        Whether values that look like the wrong unit are meant.
+    """
+    faults: list[Fault] = []
+
+    def refuse(kind: str, bad: np.ndarray, expected: str, remedy: str) -> None:
+        rows = np.flatnonzero(np.isfinite(numbers) & bad)
+        faults.extend(rows_fault(kind, f"{found} {{value}}, {expected}", remedy, column, rows, cells))
+
+    if role == "loss_se":
+        refuse("bad_se", numbers < 0, "a standard error is not negative", "correct it, or write 0 if it is unknown")
+    elif role == "n_items":
+        bad = (numbers < 1) | (numbers != np.round(numbers))
+        refuse("bad_n_items", bad, "expected a whole number of evaluation items, 1 or more", "correct it")
+    elif role == "accuracy" or role.endswith("_accuracy"):
+        percent = (numbers > 1) & (numbers <= 100)
+        remedy = f"divide by 100, derive={{'{role}': '{column}/100'}} (--derive '{role} = {column}/100')"
+        refuse("percent_accuracy", percent, f"{role} goes from 0 to 1 and this looks like percent", remedy)
+        refuse("out_of_range", (numbers < 0) | (numbers > 100), f"{role} goes from 0 to 1", "correct it")
+    else:
+        refuse("not_positive", numbers <= 0, f"{role} must be positive", "correct it, or leave the row out")
+        meant, positive = "or allow=['units'] if it is meant", numbers > 0
+        if role in _SMALLEST and not any_unit:
+            smallest, remedy = _SMALLEST[role]
+            bad = positive & (numbers < smallest)
+            refuse(
+                "wrong_unit", bad, f"{role} must be a plain count, not in millions or billions", f"{remedy}, {meant}"
+            )
+        if (role == "loss" or role.endswith("_loss")) and not any_unit:
+            bad = positive & (numbers > _LARGEST_LOSS)
+            remedy = f"take the log, derive={{'{role}': 'log({column})'}} (--derive '{role} = log({column})'), {meant}"
+            refuse("wrong_unit", bad, f"{role} in nats is not that large: it looks like perplexity", remedy)
+    return faults
 
 
-def _read(cell: object) -> tuple[float, str, str, str]:
+def collinear_faults(inputs: Mapping[str, np.ndarray]) -> list[Fault]:
+    """Return one fault for every input that does not vary, or that the inputs before it determine.
+
+    Parameters
+    ----------
+    inputs
+        Positive values over runs; compute (``flops``) is expressed by the others where it can be.
+    """
+    faults = []
+    apart: dict[str, np.ndarray] = {}
+    for name in sorted(inputs, key=lambda name: name == "flops"):
+        logs = np.log(inputs[name])
+        if np.ptp(logs) < 1e-9:
+            same = f"{name} is the same in every run ({inputs[name][0]:.6g}): its effect cannot be told"
+            remedy = f"use a law without {name}, add runs that vary it, or allow=['collinear'] to lean on the priors"
+            faults.append(Fault(kind="collinear", message=same, remedy=remedy, column=name))
+            continue
+        columns = np.column_stack([*apart.values(), logs])
+        centred = columns - columns.mean(axis=0)
+        scaled = centred / centred.std(axis=0)
+        singular = np.linalg.svd(scaled, compute_uv=False)
+        if len(singular) == scaled.shape[1] and singular[-1] >= _COLLINEAR * singular[0]:
+            apart[name] = logs
+        else:
+            weights = np.abs(np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)[0])
+            used = [other for other, weight in zip(apart, weights, strict=True) if weight > 0.01 * weights.max()]
+            faults.append(_relation(name, logs, {other: apart[other] for other in used}))
+    return faults
+
+
+def likely(role: str, columns: Iterable[object]) -> str | None:
+    """Return the column that someone who asks for `role` most likely means, if any."""
+    names = [str(column) for column in columns]
+    wanted = (role, *_ALIASES.get(role, ()))
+    for name in sorted(names, key=lambda name: name != role):
+        if name.strip().casefold() in wanted:
+            return name
+    close = [name for name in names if nearest(role, [name])]
+    return next((name for name in close if nearest(role, close) == nearest(role, [name])), None)
+
+
+def listed(names: Iterable[object], most: int = 30) -> str:
+    """Return the names, the first of many, for a message."""
+    shown = [str(name) for name in names if str(name).strip()]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "") or "none"
+
+
+def _relation(name: str, logs: np.ndarray, others: Mapping[str, np.ndarray]) -> Fault:
+    """Return the fault that `name` is a product of powers of `others`."""
+    design = np.column_stack([np.ones(len(logs)), *others.values()])
+    constant, *slopes = np.linalg.lstsq(design, logs, rcond=None)[0]
+    terms = [(float(constant), f"{abs(constant):.3g}")] if abs(constant) >= 0.005 else []
+    for slope, other in zip(slopes, others, strict=True):
+        size = f"{abs(slope):.3g}"
+        terms.append((float(slope), f"log {other}" if size == "1" else f"{size} log {other}"))
+    # negative terms read better after a positive one
+    terms.sort(key=lambda term: term[0] < 0)
+    text = " ".join(f"{'-' if value < 0 else '+'} {term}" for value, term in terms).removeprefix("+ ")
+    count = len(others) + 1
+    number = {2: "one of the two", 3: "two of the three"}.get(count, f"{count - 1} of the {count}")
+    return Fault(
+        kind="collinear",
+        message=f"{', '.join([*others, name])} cannot be told apart: log {name} = {text} in every run",
+        remedy=f"pick {number} for the law, add runs off this line, or allow=['collinear'] to lean on the priors",
+    )
+
+
+def _read(cell: object) -> tuple[float, tuple[str, str, str] | None]:
     """Return the number, and kind, message and remedy of what is wrong with it."""
-    if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell)):
-        return np.nan, "missing_value", "the cell is empty", "fill it in, or leave the row out"
+    if _blank(cell):
+        return np.nan, _EMPTY
     if isinstance(cell, bool | np.bool_):
-        return np.nan, "not_a_number", f"found {cell}, expected a number", "write a number"
-    if isinstance(cell, int | float | np.integer | np.floating):
-        number = float(cell)
-        if not np.isfinite(number):
-            return np.nan, "not_finite", f"found {number}", "a run that diverged has no place in a fit: leave it out"
-        return number, "", "", ""
+        return np.nan, ("not_a_number", f"found {cell}, expected a number", "write a number, or map another column")
     text = str(cell).strip()
-    if not text:
-        return np.nan, "missing_value", "the cell is empty", "fill it in, or leave the row out"
-    if text.lower().lstrip("+-") in ("nan", "na", "n/a", "null", "none", "-"):
-        return np.nan, "missing_value", f"found '{text}'", "fill it in, or leave the row out"
-    if text.lower().lstrip("+-") in ("inf", "infinity"):
-        return np.nan, "not_finite", f"found '{text}'", "a run that diverged has no place in a fit: leave it out"
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        remedy = "write a number such as 7e9, 7B or 1.4T"
-        if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", text):
-            remedy = "write it without thousands separators"
-        elif re.fullmatch(r"[-+]?\d+,\d+", text):
-            remedy = "write the decimals after a point, not a comma"
-        return np.nan, "not_a_number", f"found '{text[:40]}', expected a number", remedy
-    number = float(match[1]) * _SUFFIX.get(match[2].lower(), 1.0)
+    shown = f"found '{_shown(text)}'"
+    if isinstance(cell, int | float | np.integer | np.floating):
+        number = _float(cell)
+        shown = f"found {_shown(cell)}"
+    elif text.casefold() in ("nan", "na", "n/a", "<na>", "null", "none", "-"):
+        return np.nan, ("missing_value", f"{shown}, which is no value", _EMPTY[2])
+    elif text.casefold().lstrip("+-") in ("inf", "infinity"):
+        number = np.inf
+    elif match := _NUMBER.fullmatch(text):
+        # one decimal conversion, so that 4.35M is the float nearest to 4350000
+        number = float(f"{match[1]}e{int(match[2] or 0) + _POWER[match[3].lower()]}")
+    else:
+        remedy = next((remedy for pattern, remedy in _NEARLY if pattern.fullmatch(text)), "")
+        remedy = remedy or "write a number such as 7e9, 7B or 1.4T"
+        return np.nan, ("not_a_number", f"{shown}, expected a number", remedy)
     if not np.isfinite(number):
-        return np.nan, "not_finite", f"found '{text[:40]}'", "write a finite number"
-    return number, "", "", ""
+        return np.nan, ("not_finite", f"{shown}, expected a finite number", _DIVERGED)
+    return number, None
+
+
+def _float(cell: Any) -> float:
+    try:
+        return float(cell)
+    except OverflowError:
+        return np.inf
+
+
+def _blank(cell: object) -> bool:
+    missing: Callable[[Any], Any] = pd.isna
+    return (isinstance(cell, str) and not cell.strip()) or missing(cell) is True
+
+
+def _name(cell: object) -> str:
+    if _blank(cell) or str(cell).strip().casefold() in ("nan", "<na>"):
+        return ""
+    # a column of whole numbers with a gap arrives as floats
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def _shown(value: object) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

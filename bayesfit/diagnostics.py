@@ -1,4 +1,4 @@
-"""Checks of a fit: may its draws be believed?"""
+"""Checks of a fit: whether its draws may be believed."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ BFMI = 0.3
 CONFLICT_PROB = 0.001
 #: Name of the one check that more draws cannot mend.
 CONFLICT = "prior-posterior conflict"
+R_HAT_NAME = "R-hat"
+BULK = "bulk effective sample size"
+TAIL = "tail effective sample size"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class CheckResult:
         Whether it holds.
     found, needed
         The worst figure and the threshold, as text.
+    value
+        The worst figure.
     advice
         What to do if it does not hold.
     """
@@ -43,6 +48,7 @@ class CheckResult:
     passed: bool
     found: str
     needed: str
+    value: float
     advice: str = ""
 
     def __str__(self) -> str:
@@ -65,6 +71,11 @@ class Diagnostics:
     def failures(self) -> tuple[CheckResult, ...]:
         """The checks that do not hold."""
         return tuple(result for result in self.results if not result.passed)
+
+    @property
+    def trouble(self) -> tuple[CheckResult, ...]:
+        """The failures that sampling with more care might mend."""
+        return tuple(result for result in self.failures if result.name != CONFLICT)
 
     def __str__(self) -> str:
         return "\n".join(str(result) for result in self.results)
@@ -95,8 +106,8 @@ def diagnose(idata: xr.DataTree, plans: tuple[ParameterPlan, ...]) -> Diagnostic
     more = "draw more (draws=2000, tune=2000), or give the law tighter priors or more runs"
     results = [
         _r_hat(draws, rhat, more, chains),
-        _ess(draws, ess, "bulk", needed, more),
-        _ess(draws, ess, "tail", needed, more),
+        _ess(draws, ess, BULK, needed, more),
+        _ess(draws, ess, TAIL, needed, more),
         _divergences(stats),
         _depth(stats),
         _bfmi(stats),
@@ -118,25 +129,32 @@ def _flat(data: Any) -> list[tuple[str, float]]:
 def _r_hat(draws: xr.Dataset, rhat: Callable[..., Any], more: str, chains: int) -> CheckResult:
     if chains < 2:
         return CheckResult(
-            name="R-hat", passed=False, found="one chain", needed="at least 2 chains", advice="use chains=4"
+            name=R_HAT_NAME,
+            passed=False,
+            found="one chain",
+            needed="at least 2 chains",
+            value=float("nan"),
+            advice="use chains=4",
         )
     name, worst = max(_flat(rhat(draws)), key=lambda entry: np.nan_to_num(entry[1], nan=np.inf))
     return CheckResult(
-        name="R-hat",
+        name=R_HAT_NAME,
         passed=bool(worst <= R_HAT),
         found=f"{worst:.4f} for {name}",
         needed=f"at most {R_HAT}",
+        value=worst,
         advice=f"the chains disagree: {more}",
     )
 
 
-def _ess(draws: xr.Dataset, ess: Callable[..., Any], kind: str, needed: int, more: str) -> CheckResult:
-    name, worst = min(_flat(ess(draws, method=kind)), key=lambda entry: np.nan_to_num(entry[1], nan=-1.0))
+def _ess(draws: xr.Dataset, ess: Callable[..., Any], check: str, needed: int, more: str) -> CheckResult:
+    name, worst = min(_flat(ess(draws, method=check.split()[0])), key=lambda entry: np.nan_to_num(entry[1], nan=-1.0))
     return CheckResult(
-        name=f"{kind} effective sample size",
+        name=check,
         passed=bool(worst >= needed),
         found=f"{worst:.0f} for {name}",
         needed=f"at least {needed}",
+        value=worst,
         advice=more,
     )
 
@@ -151,6 +169,7 @@ def _divergences(stats: xr.Dataset) -> CheckResult:
         passed=count <= most,
         found=f"{count} in {total} draws",
         needed=f"at most {most}",
+        value=count,
         advice="parts of the posterior were not reached: hold a weakly determined parameter (fix), pool it "
         "(pooling={'E': 'complete'}), give it a tighter prior, or sampler={'nuts': {'target_accept': 0.995}}",
     )
@@ -164,6 +183,7 @@ def _depth(stats: xr.Dataset) -> CheckResult:
         passed=share < 0.05,
         found=f"limit reached in {share:.1%} of draws",
         needed="under 5%",
+        value=share,
         advice="the posterior is a narrow ridge: fix or pool a parameter, or give it a tighter prior",
     )
 
@@ -176,6 +196,7 @@ def _bfmi(stats: xr.Dataset) -> CheckResult:
         passed=worst >= BFMI,
         found=f"{worst:.2f}",
         needed=f"at least {BFMI}",
+        value=worst,
         advice="the energy mixes slowly, often from a noise or group scale near zero: use fewer groups or "
         "complete pooling for weakly determined parameters",
     )
@@ -202,6 +223,7 @@ def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan,
         passed=bool(worst <= limit),
         found=f"{worst:.1f} prior standard deviations for {name}",
         needed=f"at most {limit:.1f}",
+        value=worst,
         advice=f"the runs contradict the prior of {name}: look at units and rows first, then give it a prior "
         f"that allows what the runs say, priors={{'{name}': ...}}",
     )

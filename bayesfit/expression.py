@@ -502,7 +502,8 @@ def _real(value: Any) -> Any:
 def _numpy_sum(value: Any, dim: str) -> Any:
     if dim not in getattr(value, "dims", ()):
         raise FormulaError(f"sum(..., {dim}) needs a labelled array with the dim '{dim}'")
-    return value.sum(dim)
+    # xarray would leave NaN out of a sum, and so make a missing value a zero
+    return value.sum(dim, skipna=False)
 
 
 def _special(name: str) -> Callable[..., Any]:

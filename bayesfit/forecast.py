@@ -287,7 +287,8 @@ def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.D
     def at(piece: Any, group: str) -> Any:
         return piece.isel({group: codes[group]})
 
-    return plan.value(location, offsets, NUMPY_LINKS, at)
+    value: xr.DataArray = plan.value(location, offsets, NUMPY_LINKS, at)
+    return value
 
 
 def _population_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
@@ -373,23 +374,21 @@ def _full(values: xr.DataArray, fit: Fit, table: pd.DataFrame) -> xr.DataArray:
 def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     """Return how many decades each scenario lies beyond the fitted runs.
 
-    Counted in compute where runs and scenario have it (given, or 6 times params times tokens), and
-    otherwise in the input that lies farthest out.
+    Counted in whatever lies farthest out: each input of the law, and compute where runs and
+    scenario have it (given, or 6 times params times tokens).
     """
+    pairs = [(table[name].to_numpy(float), fit.runs.values(name)) for name in fit.law.inputs]
     compute = fit.runs.compute
-    if compute is not None:
-        if "flops" in table:
-            return _decades(table["flops"].to_numpy(float), compute)
-        if {"params", "tokens"} <= {*table.columns}:
-            return _decades(6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float), compute)
-    parts = [_decades(table[name].to_numpy(float), fit.runs.values(name)) for name in fit.law.inputs]
-    return np.max(parts, axis=0) if parts else np.zeros(len(table))
-
-
-def _decades(values: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    logs = np.log10(values)
-    beyond: np.ndarray = np.maximum(logs - np.log10(fitted.max()), np.log10(fitted.min()) - logs)
-    return np.maximum(beyond, 0.0)
+    if compute is not None and "flops" in table:
+        pairs.append((table["flops"].to_numpy(float), compute))
+    elif compute is not None and {"params", "tokens"} <= {*table.columns}:
+        pairs.append((6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float), compute))
+    farthest = np.zeros(len(table))
+    for values, fitted in pairs:
+        logs = np.log10(values)
+        farthest = np.maximum(farthest, logs - np.log10(fitted.max()))
+        farthest = np.maximum(farthest, np.log10(fitted.min()) - logs)
+    return farthest
 
 
 def _output(fit: Fit, output: str | None) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from bayesfit.card import Law
 from bayesfit.errors import SpecError
 from bayesfit.pooling import Block, layout, noise_names, spread_name
-from bayesfit.priors import NUMPY_LINKS
+from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 
 if TYPE_CHECKING:
     from bayesfit.pooling import ParameterPlan
@@ -84,18 +84,14 @@ class _Pilot:
                 rows[block.plan.name] = self._prior(block).latent(piece, NUMPY_LINKS)[code]
         return rows
 
-    def _prior(self, block: Block) -> Any:
+    def _prior(self, block: Block) -> ResolvedPrior:
         return block.plan.prior.map(np.asarray)
 
     def outputs(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return each output's mean and log noise scale on the scale on which it scatters."""
         values = dict(self.known)
         for plan in self.plans:
-            prior = plan.prior.map(np.asarray)
-            if plan.separate is not None:
-                code = self.codes[plan.separate]
-                prior = prior.map(lambda argument, code=code: argument[code])
-            values[plan.name] = prior.value(rows[plan.name], NUMPY_LINKS)
+            values[plan.name] = self._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)
         with np.errstate(all="ignore"):
             means = {
                 output: self.law.outputs[output].noise.observed(value)
@@ -107,6 +103,13 @@ class _Pilot:
                 for output, name in self.noise_of.items()
             }
         return means, scales
+
+    def _prior_by_run(self, plan: ParameterPlan) -> ResolvedPrior:
+        prior = plan.prior.map(np.asarray)
+        if plan.separate is None:
+            return prior
+        code = self.codes[plan.separate]
+        return prior.map(lambda argument: argument[code])
 
     def objective(self, z: np.ndarray, spreads: dict[str, float]) -> float:
         """Return minus the log posterior."""
@@ -211,6 +214,24 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
     likelihood = (information - np.eye(problem.size)) / np.outer(unit, unit)
     pull = likelihood @ (z * unit) - (gradient - z) / unit
     return Geometry(information=likelihood, pull=pull, spreads=spreads)
+
+
+def posterior_mode(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> dict[str, float]:
+    """Return the parameters at the mode of the posterior of the standard normals; see `Fit.mode`."""
+    from scipy.optimize import minimize
+
+    problem = _Pilot(law, plans, runs)
+    z = problem.climb(_start(problem, {}), {}, _ITERATIONS)[0]
+    # Laplace noise has corners, at which a method without slopes does not get stuck
+    found = minimize(
+        problem.objective,
+        z,
+        args=({},),
+        method="Nelder-Mead",
+        options={"maxiter": 20_000, "xatol": 1e-7, "fatol": 1e-9},
+    )
+    rows = problem.rows(found.x, {})
+    return {plan.name: float(problem._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)[0]) for plan in plans}
 
 
 def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:

@@ -272,7 +272,8 @@ class Runs:
         if "flops" in self.inputs:
             return self.values("flops")
         if {"params", "tokens"} <= {*self.inputs}:
-            return 6 * self.values("params") * self.values("tokens")
+            flops: np.ndarray = 6 * self.values("params") * self.values("tokens")
+            return flops
         return None
 
     @cached_property

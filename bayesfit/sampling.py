@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pymc as pm
 import xarray as xr
 
-from bayesfit.diagnostics import CONFLICT, diagnose
+from bayesfit.diagnostics import BULK, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
 from bayesfit.errors import SpecError
 from bayesfit.pooling import layout, spread_name
 from bayesfit.priors import NUMPY_LINKS
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("bayesfit")
 
-#: Acceptance and thinning of each attempt: a fit that fails its checks is sampled again with shorter
-#: steps and more of them, which the narrow curved ridges of few runs need and which costs seconds there.
-_ATTEMPTS = ((0.95, 1), (0.99, 5), (0.997, 20))
+_ATTEMPTS = 3
+_ACCEPT = 0.95
+#: Each attempt may make this many times more draws than the one before, and keep as many.
+_MOST_THINNING = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +89,9 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
     """
     told = dict(settings.sampler or {})
     nuts = dict(told.pop("nuts", {}))
-    attempts = ((nuts.pop("target_accept"), 1),) if "target_accept" in nuts else _ATTEMPTS
-    for number, (accept, thin) in enumerate(attempts, start=1):
+    attempts = 1 if "target_accept" in nuts else _ATTEMPTS
+    accept, thin = float(nuts.pop("target_accept", _ACCEPT)), 1
+    for number in range(1, attempts + 1):
         arguments: dict[str, Any] = {
             "draws": settings.draws * thin,
             "tune": settings.tune * min(thin, 4),
@@ -112,10 +115,28 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         stats.attrs |= {"target_accept": accept, "thin": thin, "attempts": number, "divergences": divergences}
         tree["sample_stats"] = xr.DataTree(stats)
         report = diagnose(tree, build.plans)
-        if all(result.passed for result in report.results if result.name != CONFLICT):
-            break
-        _LOG.info("attempt %d of %d fails its checks:\n%s", number, len(attempts), report)
-    return tree
+        if number == attempts or not report.trouble:
+            return tree
+        _LOG.info("attempt %d fails its checks:\n%s", number, report)
+        accept, thin = _more_care(report, accept, thin, settings)
+    raise AssertionError("the last attempt returns")
+
+
+def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling) -> tuple[float, int]:
+    """Return acceptance and thinning for another attempt, by what went wrong.
+
+    Few runs leave narrow curved ridges (floor against exponent). There chains mix slowly, for which
+    more draws are made and thinned, at a cost of seconds; or they diverge, for which steps shorten.
+    """
+    needed = ESS_PER_CHAIN * settings.chains
+    short = [result.value for result in report.trouble if result.name in (BULK, TAIL)]
+    if short:
+        thin *= int(np.clip(np.ceil(1.5 * needed / max(min(short), 1.0)), 2, _MOST_THINNING))
+    elif all(result.name == R_HAT_NAME for result in report.trouble):
+        thin *= 2
+    if any(result.name not in (BULK, TAIL, R_HAT_NAME) for result in report.trouble):
+        accept = 1 - (1 - accept) / 5
+    return accept, thin
 
 
 def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:

@@ -115,7 +115,7 @@ def simulate(
         inputs=tuple(law.inputs),
         outputs=tuple(law.outputs),
         groups=() if group is None else (group,),
-        allow=("units",),
+        allow=["units"],
         name=f"runs simulated from {law.id}",
     )
     return Simulation(runs=runs, truth=truth)
@@ -142,7 +142,7 @@ def _design(law: Law, inputs: Any, n: int | None, levels: int, rng: np.random.Ge
     columns = {}
     for name, values in ranges.items():
         if len(values) == 2:
-            columns[name] = np.exp(rng.uniform(*np.log(np.asarray(values, dtype=float)), count))
+            columns[name] = np.exp(rng.uniform(np.log(values[0]), np.log(values[1]), count))
         else:
             columns[name] = rng.choice(np.asarray(values, dtype=float), count)
     return pd.DataFrame(columns)

@@ -158,9 +158,9 @@ def _content_sha256(tree: xr.DataTree) -> str:
             encoded = str(text).encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
 
-    for key in sorted(set(tree.attrs) - {"content_sha256"}):
+    for key in sorted({str(key) for key in tree.attrs} - {"content_sha256"}):
         add(key, tree.attrs[key])
-    for group in sorted(tree.children):
+    for group in sorted(map(str, tree.children)):
         data = tree[group].to_dataset()
         _add_attributes(add, data.attrs)
         for name in sorted(str(name) for name in data.variables):
