@@ -1,15 +1,20 @@
-"""Find what is wrong with the cells, columns and inputs of a table."""
+"""Read the columns of a table by role, and say what is wrong with every cell that cannot be used."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayesfit.errors import Fault, nearest
+from bayesfit.errors import Fault, SpecError
+from bayesfit.expression import Expression
+
+STANDARD = ("params", "tokens", "flops")
 
 #: Of more than `MANY` faults of one kind in one column, the first `SHOWN` are listed.
 MANY, SHOWN = 20, 5
@@ -26,7 +31,7 @@ _NEARLY = [
         (rf"{_DIGITS}\s*(thousand|million|billion|trillion)s?", "write the number as 7B or 7e9, without words"),
         (rf"{_DIGITS}\s*[kmgt]i?b(ytes?)?", "bytes are no count: write 1.5B or 1.5e9 for one and a half billion"),
         (rf"{_DIGITS}\s*%", "write a fraction: 0.45 for 45%"),
-        (rf"{_DIGITS}\s*[x×*]\s*10\s*(\^|\*\*)?\s*[0-9]+", "write powers of ten as 6e21"),
+        (rf"{_DIGITS}\s*[x\u00d7*]\s*10\s*(\^|\*\*)?\s*[0-9]+", "write powers of ten as 6e21"),
     )
 ]
 _EMPTY = ("missing_value", "the cell is empty", "fill it in, or leave the row out")
@@ -40,8 +45,6 @@ _SMALLEST: Mapping[str, tuple[float, str]] = {
 }
 #: Above this a loss in nats is hardly one (a vocabulary of 200,000 has chance loss 12.2).
 _LARGEST_LOSS = 50.0
-#: Ratio of singular values of the logarithms of inputs under which they cannot be told apart.
-_COLLINEAR = 1e-3
 #: Columns that people mean when they speak of a role; suggested, never assumed.
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "params": ("n", "n_params", "num_params", "parameters", "model_size"),
@@ -49,6 +52,129 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "flops": ("c", "flop", "compute", "train_flops", "training_flops"),
     "loss": ("val_loss", "validation_loss", "eval_loss", "test_loss", "train_loss", "cross_entropy"),
 }
+
+
+class Reader:
+    """Reads the columns of a table by role, each once, and collects what is wrong with them.
+
+    Parameters
+    ----------
+    df
+        The table.
+    where
+        Role to column, where they differ.
+    formulas
+        Role to the formula that computes it.
+    declared
+        Roles of the table; a formula that names one takes its checked numbers.
+    any_unit
+        Whether values that look like the wrong unit are meant.
+
+    Attributes
+    ----------
+    faults, warnings
+        What was found so far.
+    """
+
+    def __init__(
+        self,
+        df: pd.DataFrame,
+        where: Mapping[str, str],
+        formulas: Mapping[str, Expression],
+        declared: frozenset[str],
+        *,
+        any_unit: bool,
+    ) -> None:
+        self.df, self.where, self.formulas = df, where, formulas
+        self.declared, self.any_unit = declared | {*STANDARD, *where}, any_unit
+        self.faults: list[Fault] = []
+        self.warnings: list[str] = []
+        self._read: dict[str, np.ndarray | None] = {}
+        self._cells: dict[str, np.ndarray] = {}
+
+    def numbers(self, role: str) -> np.ndarray:
+        """Read or compute a role's numbers and check their range."""
+        if role not in self._read:
+            # taken up by a formula that leads back to this role
+            self._read[role] = None
+            self._read[role] = self._derived(role) if role in self.formulas else self._plain(role)
+        found = self._read[role]
+        if found is None:
+            raise SpecError(f"derive goes in a circle: '{role}' is computed from itself")
+        return found
+
+    def names(self, role: str) -> list[str]:
+        """Read the names of a group."""
+        cells = self._column(role, "group_missing")
+        if cells is None:
+            return []
+        names, faults, warned = read_names(cells, self.where.get(role, role))
+        self.faults += faults
+        self.warnings += warned
+        return names
+
+    def no_input(self) -> None:
+        """Say that there is no input, and which column may be one."""
+        guesses = {role: likely(role, self.df.columns) for role in STANDARD}
+        example = {role: column for role, column in guesses.items() if column} or {"params": "YOUR_COLUMN"}
+        typed = " ".join(f"--column {quote(f'{role}={column}')}" for role, column in example.items())
+        message = f"no input: none of {listed(STANDARD)} is among the columns {listed(self.df.columns)}"
+        self._add("missing_column", message, f"say which column is what, columns={example} ({typed})")
+
+    def _add(self, kind: str, message: str, remedy: str, column: str | None = None) -> None:
+        self.faults.append(Fault(kind=kind, message=message, remedy=remedy, column=column))
+
+    def _column(self, role: str, kind: str = "missing_column") -> pd.Series | None:
+        """Return the column of a role, or None with a fault."""
+        name = self.where.get(role, role)
+        found = self.df[name] if name in self.df.columns else None
+        if found is None:
+            guess = likely(role if name == role else name, self.df.columns)
+            mapped = "" if name == role else f" (for {role})"
+            hint = f" (did you mean '{guess}'?)" if guess else ""
+            message = f"there is no column '{name}'{mapped}{hint}; the table has {listed(self.df.columns)}"
+            guess = guess or "YOUR_COLUMN"
+            remedy = f"say which column it is, columns={{'{role}': '{guess}'}} (--column {quote(f'{role}={guess}')})"
+            if name in self.df.index.names:
+                remedy = "it is in the index: give df.reset_index()"
+            self._add(kind, message, remedy, name)
+        elif isinstance(found, pd.DataFrame):
+            self._add("duplicate_column", f"{found.shape[1]} columns are called '{name}'", "rename all but one", name)
+            return None
+        return found
+
+    def _raw(self, role: str) -> np.ndarray:
+        """Read a column's numbers, whatever their range."""
+        if role not in self._cells:
+            cells = self._column(role)
+            self._cells[role] = np.full(len(self.df), np.nan)
+            if cells is not None:
+                self._cells[role], faults = read_numbers(cells, self.where.get(role, role))
+                self.faults += faults
+        return self._cells[role]
+
+    def _plain(self, role: str) -> np.ndarray:
+        numbers, name = self._raw(role), self.where.get(role, role)
+        if np.isfinite(numbers).any():
+            self.faults += range_faults(role, name, numbers, list(self.df[name]), any_unit=self.any_unit)
+        return numbers
+
+    def _derived(self, role: str) -> np.ndarray:
+        """Compute a role; a formula may use the column of the same name, as in ``loss = log(loss)``."""
+        formula = self.formulas[role]
+        # data summaries are known only once the table is read
+        formula.check({*map(str, self.df.columns), *(name for name in formula.names if "." not in name)})
+        checked = (self.declared | self.formulas.keys()) - {role}
+        known = {name: self.numbers(name) if name in checked else self._raw(name) for name in sorted(formula.names)}
+        numbers = np.broadcast_to(np.asarray(formula.evaluate(known), dtype=float), (len(self.df),))
+        bad = ~np.isfinite(numbers)
+        for values in known.values():
+            bad &= np.isfinite(values)
+        found, shown = f"{formula.text} gives", numbers.tolist()
+        message, remedy = f"{found} {{value}}, expected a finite number", "correct the formula or the columns it uses"
+        self.faults += rows_fault("not_finite", message, remedy, role, np.flatnonzero(bad), shown)
+        self.faults += range_faults(role, role, numbers, shown, found=found, any_unit=self.any_unit)
+        return numbers
 
 
 def read_numbers(values: pd.Series, column: str) -> tuple[np.ndarray, list[Fault]]:
@@ -100,20 +226,19 @@ def read_names(values: pd.Series, column: str) -> tuple[list[str], list[Fault], 
         The names, every fault, and a warning for each set of names that differ in case or space only.
     """
     names = [_name(cell) for cell in values]
-    faults = rows_fault(
-        *("missing_value", "the cell is empty", "name the group of every run, or leave the row out", column),
-        [row for row, name in enumerate(names) if not name],
-        list(values),
-    )
+    empty = [row for row, name in enumerate(names) if not name]
+    remedy = "name the group of every run, or leave the row out"
+    faults = rows_fault("missing_value", "the cell is empty", remedy, column, empty, list(values))
     spellings: dict[str, dict[str, None]] = {}
     for name in names:
         spellings.setdefault("".join(name.casefold().split()), {})[name] = None
-    return names, faults, [
-        f"column '{column}': {', '.join(map(repr, alike))} differ only in case or spaces and count as different groups; "
-        f"write them alike if they are one"
+    warned = [
+        f"column '{column}': {', '.join(map(repr, alike))} differ only in case or spaces and count as different "
+        f"groups; write them alike if they are one"
         for alike in spellings.values()
         if len(alike) > 1
-    ]  # fmt: skip
+    ]
+    return names, faults, warned
 
 
 def rows_fault(
@@ -207,71 +332,19 @@ def range_faults(
     return faults
 
 
-def collinear_faults(inputs: Mapping[str, np.ndarray]) -> list[Fault]:
-    """Return one fault for every input that does not vary, or that the inputs before it determine.
-
-    Parameters
-    ----------
-    inputs
-        Positive values over runs; compute (``flops``) is expressed by the others where it can be.
-    """
-    faults = []
-    apart: dict[str, np.ndarray] = {}
-    for name in sorted(inputs, key=lambda name: name == "flops"):
-        logs = np.log(inputs[name])
-        if np.ptp(logs) < 1e-9:
-            same = f"{name} is the same in every run ({inputs[name][0]:.6g}): its effect cannot be told"
-            remedy = f"use a law without {name}, add runs that vary it, or allow=['collinear'] to lean on the priors"
-            faults.append(Fault(kind="collinear", message=same, remedy=remedy, column=name))
-            continue
-        columns = np.column_stack([*apart.values(), logs])
-        centred = columns - columns.mean(axis=0)
-        scaled = centred / centred.std(axis=0)
-        singular = np.linalg.svd(scaled, compute_uv=False)
-        if len(singular) == scaled.shape[1] and singular[-1] >= _COLLINEAR * singular[0]:
-            apart[name] = logs
-        else:
-            weights = np.abs(np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)[0])
-            used = [other for other, weight in zip(apart, weights, strict=True) if weight > 0.01 * weights.max()]
-            faults.append(_relation(name, logs, {other: apart[other] for other in used}))
-    return faults
-
-
 def likely(role: str, columns: Iterable[object]) -> str | None:
     """Return the column that someone who asks for `role` most likely means, if any."""
     names = [str(column) for column in columns]
     wanted = (role, *_ALIASES.get(role, ()))
-    for name in sorted(names, key=lambda name: name != role):
-        if name.strip().casefold() in wanted:
-            return name
-    close = [name for name in names if nearest(role, [name])]
-    return next((name for name in close if nearest(role, close) == nearest(role, [name])), None)
+    known = [name for name in names if name.strip().casefold() in wanted]
+    parts = [name for name in names if name.startswith(f"{role}_") or name.endswith(f"_{role}")]
+    return next(iter((*known, *get_close_matches(role, names, n=1, cutoff=0.7), *parts)), None)
 
 
 def listed(names: Iterable[object], most: int = 30) -> str:
     """Return the names, the first of many, for a message."""
     shown = [str(name) for name in names if str(name).strip()]
     return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "") or "none"
-
-
-def _relation(name: str, logs: np.ndarray, others: Mapping[str, np.ndarray]) -> Fault:
-    """Return the fault that `name` is a product of powers of `others`."""
-    design = np.column_stack([np.ones(len(logs)), *others.values()])
-    constant, *slopes = np.linalg.lstsq(design, logs, rcond=None)[0]
-    terms = [(float(constant), f"{abs(constant):.3g}")] if abs(constant) >= 0.005 else []
-    for slope, other in zip(slopes, others, strict=True):
-        size = f"{abs(slope):.3g}"
-        terms.append((float(slope), f"log {other}" if size == "1" else f"{size} log {other}"))
-    # negative terms read better after a positive one
-    terms.sort(key=lambda term: term[0] < 0)
-    text = " ".join(f"{'-' if value < 0 else '+'} {term}" for value, term in terms).removeprefix("+ ")
-    count = len(others) + 1
-    number = {2: "one of the two", 3: "two of the three"}.get(count, f"{count - 1} of the {count}")
-    return Fault(
-        kind="collinear",
-        message=f"{', '.join([*others, name])} cannot be told apart: log {name} = {text} in every run",
-        remedy=f"pick {number} for the law, add runs off this line, or allow=['collinear'] to lean on the priors",
-    )
 
 
 def _read(cell: object) -> tuple[float, tuple[str, str, str] | None]:

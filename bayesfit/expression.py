@@ -458,14 +458,27 @@ def _span(source: str, tree: ast.expr | ast.stmt) -> tuple[int, int]:
 def _in_order(source: str, equations: list[Equation]) -> tuple[Equation, ...]:
     """Sort equations so that each comes after those it uses."""
     waiting = {equation.target: equation for equation in equations}
+    uses = {target: equation.expression.names & waiting.keys() for target, equation in waiting.items()}
     ordered: list[Equation] = []
     while waiting:
-        ready = [equation for equation in waiting.values() if not equation.expression.names & waiting.keys()]
+        ready = [target for target in waiting if not uses[target] & waiting.keys()]
         if not ready:
-            raise FormulaError(f"these equations go in a circle: {_some(waiting)}", source)
-        for equation in ready:
-            ordered.append(waiting.pop(equation.target))
+            circle = [target for target in waiting if _leads_to(target, target, uses)]
+            span = waiting[circle[0]].expression.node.span
+            raise FormulaError(f"these equations go in a circle: {_some(circle)}", source, *span)
+        ordered.extend([waiting.pop(target) for target in ready])
     return tuple(ordered)
+
+
+def _leads_to(start: str, goal: str, uses: Mapping[str, Iterable[str]]) -> bool:
+    seen: set[str] = set()
+    waiting = list(uses[start])
+    while waiting:
+        target = waiting.pop()
+        if target not in seen:
+            seen.add(target)
+            waiting.extend(uses[target])
+    return goal in seen
 
 
 def _some(names: Iterable[str]) -> str:

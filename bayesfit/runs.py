@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 import numpy as np
 import pandas as pd
 
-from bayesfit.cells import read_numbers, rows_fault
-from bayesfit.errors import DataError, DataWarning, Fault, FormulaError, SpecError, nearest
+from bayesfit.cells import STANDARD, Reader, listed
+from bayesfit.errors import DataError, DataWarning, Fault, SpecError, nearest
 from bayesfit.expression import SUMMARIES, parse_expression
 
 if TYPE_CHECKING:
@@ -23,29 +24,53 @@ if TYPE_CHECKING:
 
 Allow = Literal["units", "one_group", "few_runs", "collinear"]
 
-STANDARD = ("params", "tokens", "flops")
-#: Below these a standard input is hardly a plain count.
-_SMALLEST: Mapping[str, float] = {"params": 1e3, "tokens": 1e3, "flops": 1e6}
-#: Above this a loss in nats is hardly one (a vocabulary of 200,000 has chance loss 12.2).
-_LARGEST_LOSS = 50.0
+_MEASURED = ("loss_se", "n_items")
+#: Dims of fits and forecasts, and the roles that have an argument of their own.
+_RESERVED = ("run", "chain", "draw", "scenario", *_MEASURED)
 #: Ratio of singular values of the logarithms of inputs under which they cannot be told apart.
 _COLLINEAR = 1e-3
-_MEASURED = ("loss_se", "n_items")
 
 
-@dataclass(frozen=True, kw_only=True)
+class Reading(TypedDict, total=False):
+    """The arguments of `Runs.from_frame`, which readers of files take too."""
+
+    inputs: Sequence[str] | None
+    outputs: Sequence[str]
+    groups: Sequence[str]
+    columns: Mapping[str, str] | None
+    loss: str | None
+    loss_se: str | None
+    n_items: str | None
+    derive: Mapping[str, str] | None
+    allow: Collection[Allow]
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Runs:
     """A checked table of training runs; make one with `from_csv`, `from_parquet` or `from_frame`.
+
+    Runs are equal when their content is, whatever their name.
 
     Parameters
     ----------
     table
-        Columns under their roles: inputs, outputs, groups, ``loss_se``, ``n_items``. Counts are plain
-        (7e9, not 7), losses in nats, accuracies from 0 to 1.
+        Columns under their roles: groups, inputs, outputs, ``loss_se``, ``n_items``. Counts are plain
+        (7e9, not 7), losses in nats, accuracies from 0 to 1. Not to be changed.
     inputs, outputs, groups
         Which columns are what.
     name
         Where it came from, for messages.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"N": ["70M", "1.4B"], "D": ["2B", "30B"], "val_loss": [3.5, 2.7]})
+    >>> runs = Runs.from_frame(df, columns={"params": "N", "tokens": "D"}, loss="val_loss")
+    >>> runs
+    Runs(2 runs from the table: inputs params, tokens; outputs loss; groups none)
+    >>> runs.values("params").tolist()
+    [70000000.0, 1400000000.0]
     """
 
     table: pd.DataFrame
@@ -53,6 +78,13 @@ class Runs:
     outputs: tuple[str, ...]
     groups: tuple[str, ...] = ()
     name: str = "the table"
+
+    def __post_init__(self) -> None:
+        numbers = [*self.inputs, *self.outputs, *(role for role in _MEASURED if role in self.table)]
+        columns = {role: self.table[role] for role in numbers if role in self.table}
+        named = [*self.table.columns] == [*self.groups, *numbers] and len(self.table) > 0
+        if not named or not all(values.dtype == float and np.isfinite(values).all() for values in columns.values()):
+            raise SpecError("this table was not checked; make runs with Runs.from_frame(df, ...)")
 
     @classmethod
     def from_frame(
@@ -90,7 +122,7 @@ class Runs:
         loss_se, n_items
             Columns of the loss's standard error and of the number of evaluation items.
         derive
-            Inputs computed from others: ``{"flops": "6*params*tokens"}``.
+            Roles computed from columns or other roles: ``{"flops": "6*params*tokens"}``.
         allow
             ``"units"`` takes values that look like the wrong unit as they are.
         name
@@ -103,50 +135,46 @@ class Runs:
         SpecError
             For arguments that cannot be used.
         """
-        if not isinstance(df, pd.DataFrame):
-            raise SpecError(f"expected a pandas DataFrame, found {type(df).__name__}")
+        if not isinstance(df, pd.DataFrame) or df.columns.nlevels > 1:
+            raise SpecError(f"expected a pandas DataFrame with one row of column names, found {type(df).__name__}")
         check_allow(allow)
         for label, names in (("outputs", outputs), ("groups", groups), ("inputs", inputs or ())):
             if isinstance(names, str):
                 raise SpecError(f"{label} must be a list, found the text {names!r}; write {label}=[{names!r}]")
-        where = dict(columns or {}) | {
-            role: column
-            for role, column in (("loss", loss), ("loss_se", loss_se), ("n_items", n_items))
-            if column is not None
-        }
+        where = dict(columns or {})
+        for role, column in (("loss", loss), ("loss_se", loss_se), ("n_items", n_items)):
+            if column is not None and where.setdefault(role, column) != column:
+                raise SpecError(f"{role}={column!r} and columns={{'{role}': {where[role]!r}}} differ; keep one")
         formulas = {role: parse_expression(text) for role, text in (derive or {}).items()}
-        roles = _input_roles(df, inputs, outputs, groups, where, formulas)
-        reader = _Reader(df, where, "units" in allow)
-        values: dict[str, Any] = {role: reader.number(role) for role in roles if role not in formulas}
-        for role, formula in formulas.items():
-            values[role] = reader.derived(role, formula, values)
-        for role in outputs:
-            values[role] = reader.number(role)
-        for role in _MEASURED:
-            if role in where:
-                values[role] = reader.number(role)
-        for role in groups:
-            values[role] = reader.group(role)
+        others = (*outputs, *groups, *_MEASURED)
+        named = [role for role in (*where, *formulas) if role not in others]
+        if inputs is None:
+            roles = [role for role in STANDARD if role not in others and (role in df.columns or role in named)] + named
+        else:
+            roles = [*inputs, *(role for role in formulas if role not in others)]
+        roles = list(dict.fromkeys(roles))
+        measured = [role for role in _MEASURED if role in where or role in formulas]
+        _check_roles(roles, outputs, groups, measured)
+
+        reader = Reader(df, where, formulas, frozenset((*roles, *others)), any_unit="units" in allow)
         if not roles:
-            reader.faults.append(
-                Fault(
-                    kind="missing_column",
-                    message=f"no input: none of {', '.join(STANDARD)} is among the columns {_listed(df)}",
-                    remedy="say which column is what, columns={'params': 'YOUR COLUMN'} (--column params=YOUR_COLUMN)",
-                )
-            )
+            reader.no_input()
+        values = {role: reader.names(role) for role in groups} | {
+            role: reader.numbers(role) for role in (*roles, *outputs, *measured)
+        }
         if len(df) == 0:
             reader.faults.append(Fault(kind="empty_table", message="no rows", remedy="give at least one run a row"))
         if reader.faults:
             raise DataError(reader.faults, name)
-        order = [*groups, *roles, *outputs, *(role for role in _MEASURED if role in values)]
-        table = pd.DataFrame({role: values[role] for role in order})
-        runs = cls(table=table, inputs=tuple(roles), outputs=tuple(outputs), groups=tuple(groups), name=name)
-        runs._warn_duplicates()
+        runs = cls(
+            table=pd.DataFrame(values), inputs=tuple(roles), outputs=tuple(outputs), groups=tuple(groups), name=name
+        )
+        for warning in (*reader.warnings, *runs._repeated()):
+            warnings.warn(f"{name}: {warning}", DataWarning, skip_file_prefixes=(str(Path(__file__).parent),))
         return runs
 
     @classmethod
-    def from_csv(cls, path: str | Path, **arguments: Any) -> Runs:
+    def from_csv(cls, path: str | Path, **arguments: Unpack[Reading]) -> Runs:
         """Read and check a CSV file; the arguments are those of `from_frame`.
 
         Raises
@@ -154,10 +182,11 @@ class Runs:
         DataError
             If the file is missing, empty, not readable as CSV, or holds faults.
         """
-        return cls.from_frame(read_csv(path), **{"name": str(path), **arguments})
+        arguments.setdefault("name", str(path))
+        return cls.from_frame(read_csv(path), **arguments)
 
     @classmethod
-    def from_parquet(cls, path: str | Path, **arguments: Any) -> Runs:
+    def from_parquet(cls, path: str | Path, **arguments: Unpack[Reading]) -> Runs:
         """Read and check a Parquet file; the arguments are those of `from_frame`.
 
         Raises
@@ -170,55 +199,53 @@ class Runs:
         _existing(path)
         try:
             df = pd.read_parquet(path)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OSError) as error:
-            raise _unreadable(path, f"not a readable Parquet file ({error})", "save it as Parquet again") from None
-        return cls.from_frame(df, **{"name": str(path), **arguments})
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            remedy = "save it as Parquet again; a CSV file is read by Runs.from_csv"
+            raise _unreadable(path, f"not a readable Parquet file ({str(error).splitlines()[0]})", remedy) from None
+        arguments.setdefault("name", str(path))
+        return cls.from_frame(df, **arguments)
 
     @classmethod
     def from_dataset(cls, dataset: xr.Dataset) -> Runs:
-        """Rebuild runs from what `to_dataset` gave.
+        """Rebuild runs from what `to_dataset` gave, checking them again.
 
         Raises
         ------
         SpecError
             If the dataset does not describe runs.
+        DataError
+            If its values are not those of runs.
         """
         try:
             roles = json.loads(dataset.attrs["roles"])
             name = str(dataset.attrs["name"])
-            order = [*roles["groups"], *roles["inputs"], *roles["outputs"], *roles["measured"]]
-            table = pd.DataFrame(
-                {
-                    role: [str(value) for value in dataset[role].values]
-                    if role in roles["groups"]
-                    else np.asarray(dataset[role].values, dtype=float)
-                    for role in order
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            inputs, outputs, groups, measured = (roles[key] for key in ("inputs", "outputs", "groups", "measured"))
+            df = pd.DataFrame({role: dataset[role].values for role in (*groups, *inputs, *outputs, *measured)})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SpecError(f"this dataset does not hold runs: {error}") from None
-        return cls(
-            table=table,
-            inputs=tuple(roles["inputs"]),
-            outputs=tuple(roles["outputs"]),
-            groups=tuple(roles["groups"]),
-            name=name,
-        )
+        where = {role: role for role in measured}
+        units: tuple[Allow, ...] = ("units",)
+        with warnings.catch_warnings():
+            # warnings were given, and units that look wrong allowed, when the table was first read
+            warnings.simplefilter("ignore", DataWarning)
+            return cls.from_frame(
+                df, inputs=inputs, outputs=outputs, groups=groups, columns=where, allow=units, name=name
+            )
 
     def to_dataset(self) -> xr.Dataset:
-        """Return the runs as a Dataset with dim ``run``."""
+        """Return the runs as a Dataset with dim ``run``: groups as coordinates, roles as attribute."""
         import xarray as xr
 
-        roles = {
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-            "groups": self.groups,
-            "measured": [role for role in _MEASURED if role in self.table],
-        }
+        numbers = [str(role) for role in self.table.columns if role not in self.groups]
+        roles = {"inputs": self.inputs, "outputs": self.outputs, "groups": self.groups}
         return xr.Dataset(
-            {str(role): ("run", np.asarray(self.table[role])) for role in self.table.columns},
-            coords={"run": np.arange(len(self))},
-            attrs={"roles": json.dumps(roles), "name": self.name},
+            {role: ("run", self.values(role)) for role in numbers},
+            coords={"run": np.arange(len(self))}
+            | {group: ("run", np.array(self.table[group], dtype=str)) for group in self.groups},
+            attrs={
+                "roles": json.dumps({**roles, "measured": [role for role in _MEASURED if role in self.table]}),
+                "name": self.name,
+            },
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -228,19 +255,29 @@ class Runs:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __eq__(self, other: object) -> bool:
+        return self.sha256 == other.sha256 if isinstance(other, Runs) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    def __repr__(self) -> str:
+        groups = listed(f"{group} ({len(self.levels(group))})" for group in self.groups)
+        kinds = f"inputs {listed(self.inputs)}; outputs {listed(self.outputs)}; groups {groups}"
+        return f"Runs({len(self)} runs from {self.name}: {kinds})"
+
     def values(self, name: str) -> np.ndarray:
-        """Return a numeric column."""
+        """Return a numeric column, as float64 over ``run``."""
         if name not in self.table or name in self.groups:
-            known = [*self.inputs, *self.outputs, *(role for role in _MEASURED if role in self.table)]
-            raise SpecError(f"these runs have no numbers '{name}'{nearest(name, known)}; they have {', '.join(known)}")
-        return self.table[name].to_numpy(float)
+            known = [str(role) for role in self.table.columns if role not in self.groups]
+            raise SpecError(f"these runs have no numbers '{name}'{nearest(name, known)}; they have {listed(known)}")
+        return self.table[name].to_numpy(float, copy=True)
 
     def levels(self, group: str) -> tuple[str, ...]:
         """Return the levels of a group, in order of first appearance."""
         if group not in self.groups:
             raise SpecError(
-                f"these runs have no group '{group}'{nearest(group, self.groups)}; "
-                f"they have {', '.join(self.groups) or 'none'}"
+                f"these runs have no group '{group}'{nearest(group, self.groups)}; they have {listed(self.groups)}"
             )
         return tuple(pd.unique(self.table[group]))
 
@@ -250,10 +287,16 @@ class Runs:
         return np.array([place[level] for level in self.table[group]], dtype=np.int64)
 
     def select(self, mask: np.ndarray | pd.Series) -> Runs:
-        """Return the runs where `mask` is true."""
-        chosen = self.table[np.asarray(mask, dtype=bool)].reset_index(drop=True)
-        if chosen.empty:
+        """Return the runs where `mask`, one truth value a run, is true."""
+        wanted = np.asarray(mask)
+        if wanted.dtype != bool or wanted.shape != (len(self),):
+            raise SpecError(
+                f"select takes {len(self)} truth values, one a run, such as runs.values('params') < 1e9; "
+                f"found {wanted.dtype} of shape {wanted.shape}"
+            )
+        if not wanted.any():
             raise SpecError("no run is left by this selection")
+        chosen = self.table[wanted].reset_index(drop=True)
         return Runs(table=chosen, inputs=self.inputs, outputs=self.outputs, groups=self.groups, name=self.name)
 
     @property
@@ -286,10 +329,13 @@ class Runs:
             digest.update(f"\0{role}\0{content}".encode())
         return digest.hexdigest()
 
-    def summaries(self) -> dict[str, float]:
-        """Return ``ref.x`` (geometric mean), ``min.x``, ``max.x``, ``median.x`` of inputs and outputs."""
+    def summaries(self, names: Collection[str] | None = None) -> dict[str, float]:
+        """Return ``ref.x`` (geometric mean), ``min.x``, ``max.x``, ``median.x`` of inputs and outputs, or of `names`.
+
+        A column with a value of zero has no geometric mean.
+        """
         found: dict[str, float] = {}
-        for name in (*self.inputs, *self.outputs):
+        for name in (*self.inputs, *self.outputs) if names is None else names:
             values = self.values(name)
             if (values > 0).all():
                 found[f"ref.{name}"] = float(np.exp(np.log(values).mean()))
@@ -299,7 +345,6 @@ class Runs:
 
     def faults_for(
         self,
-        *,
         inputs: Sequence[str],
         outputs: Sequence[str],
         groups: Sequence[str],
@@ -317,21 +362,18 @@ class Runs:
         n_parameters
             Its number of fitted parameters.
         allow
-            Faults that are meant.
+            Faults that are meant: ``one_group``, ``few_runs``, ``collinear``.
         """
         check_allow(allow)
         faults = [self._missing(role, "input") for role in inputs if role not in self.inputs]
         faults += [self._missing(role, "output") for role in outputs if role not in self.outputs]
         for group in groups:
             if group not in self.groups:
-                faults.append(
-                    Fault(
-                        kind="group_missing",
-                        message=f"'{group}' is not a group of these runs{nearest(group, self.groups)}; "
-                        f"they have {', '.join(self.groups) or 'none'}",
-                        remedy=f"name it when reading the table, groups=['{group}'] (--by {group})",
-                    )
-                )
+                close = nearest(group, self.groups)
+                message = f"'{group}' is not a group of these runs{close}; they have {listed(self.groups)}"
+                remedy = f"name it when reading the table, groups=['{group}'] (--by {group})"
+                remedy = f"correct its name, or {remedy}" if close else remedy
+                faults.append(Fault(kind="group_missing", message=message, remedy=remedy))
             elif len(self.levels(group)) == 1 and "one_group" not in allow:
                 faults.append(
                     Fault(
@@ -343,21 +385,18 @@ class Runs:
                     )
                 )
         if len(self) < n_parameters and "few_runs" not in allow:
-            faults.append(
-                Fault(
-                    kind="few_runs",
-                    message=f"{len(self)} runs cannot determine {n_parameters} parameters",
-                    remedy="add runs, hold parameters (fixed={'E': 0}), or allow=['few_runs'] to lean on the priors",
-                )
-            )
-        present = [role for role in inputs if role in self.inputs]
+            runs = "1 run" if len(self) == 1 else f"{len(self)} runs"
+            message = f"{runs} cannot determine {n_parameters} parameters"
+            remedy = "add runs, hold parameters (fixed={'E': 0}), or allow=['few_runs'] to lean on the priors"
+            faults.append(Fault(kind="few_runs", message=message, remedy=remedy))
         if "collinear" not in allow and len(self) > 1:
-            faults += self._collinear(present)
+            present = {role: self.values(role) for role in inputs if role in self.inputs}
+            # an accuracy of zero has no logarithm
+            faults += _collinear_faults({role: values for role, values in present.items() if (values > 0).all()})
         return faults
 
     def require(
         self,
-        *,
         inputs: Sequence[str],
         outputs: Sequence[str],
         groups: Sequence[str],
@@ -365,69 +404,36 @@ class Runs:
         allow: Collection[Allow] = (),
     ) -> None:
         """Raise a `DataError` with all of `faults_for`, if any."""
-        faults = self.faults_for(inputs=inputs, outputs=outputs, groups=groups, n_parameters=n_parameters, allow=allow)
+        faults = self.faults_for(inputs, outputs, groups, n_parameters, allow)
         if faults:
             raise DataError(faults, self.name)
 
-    def _missing(self, role: str, what: str) -> Fault:
-        remedy = f"say which column it is, columns={{'{role}': 'YOUR COLUMN'}} (--column {role}=YOUR_COLUMN)"
-        if role == "flops" and {"params", "tokens"} <= {*self.inputs}:
-            remedy = "compute it, derive={'flops': '6*params*tokens'} (--derive 'flops = 6*params*tokens')"
+    def _missing(self, role: str, what: Literal["input", "output"]) -> Fault:
+        remedy = f"say which column it is, columns={{'{role}': 'YOUR_COLUMN'}} (--column {role}=YOUR_COLUMN)"
+        for missing, others, formula in (
+            ("flops", {"params", "tokens"}, "6*params*tokens"),
+            ("tokens", {"params", "flops"}, "flops/(6*params)"),
+            ("params", {"tokens", "flops"}, "flops/(6*tokens)"),
+        ):
+            if role == missing and others <= {*self.inputs}:
+                remedy = f"compute it, derive={{'{role}': '{formula}'}} (--derive '{role} = {formula}')"
+        if role in self.groups or role in self.table:
+            remedy = f"name it when reading the table, {what}s=[..., '{role}']"
         have = self.inputs if what == "input" else self.outputs
-        return Fault(
-            kind="missing_column",
-            message=f"the law needs the {what} '{role}'; the runs have {', '.join(have)}",
-            remedy=remedy,
-            column=role,
-        )
+        message = f"the law needs the {what} '{role}'{nearest(role, have)}; the runs have the {what}s {listed(have)}"
+        return Fault(kind="missing_column", message=message, remedy=remedy, column=role)
 
-    def _collinear(self, inputs: Sequence[str]) -> list[Fault]:
-        faults = []
-        varying = []
-        for role in inputs:
-            if np.ptp(np.log(self.values(role))) > 0:
-                varying.append(role)
-            else:
-                faults.append(
-                    Fault(
-                        kind="collinear",
-                        message=f"every run has {role} {self.values(role)[0]:.6g}: its effect cannot be told",
-                        remedy=f"use a law without {role}, add runs that vary it, or allow=['collinear'] to lean on "
-                        f"the priors",
-                        column=role,
-                    )
-                )
-        if len(varying) < 2:
-            return faults
-        logs = np.log(np.column_stack([self.values(role) for role in varying]))
-        centred = logs - logs.mean(axis=0)
-        singular = np.linalg.svd(centred / centred.std(axis=0), compute_uv=False)
-        rank_short = len(singular) < len(varying) or singular[-1] < _COLLINEAR * singular[0]
-        if rank_short:
-            last, *others = varying[::-1]
-            others = others[::-1]
-            slopes = np.linalg.lstsq(centred[:, :-1], centred[:, -1], rcond=None)[0]
-            terms = " + ".join(f"{slope:.3g} log {role}" for slope, role in zip(slopes, others, strict=True))
-            faults.append(
-                Fault(
-                    kind="collinear",
-                    message=f"{', '.join(varying)} cannot be told apart: log {last} = {terms} + constant in every run",
-                    remedy=f"use a law in {len(varying) - 1} of them, add runs off this line, or allow=['collinear'] "
-                    f"to lean on the priors",
-                )
-            )
-        return faults
-
-    def _warn_duplicates(self) -> None:
-        repeated = self.table.duplicated(keep=False)
-        if repeated.any():
-            rows = [int(row) + 1 for row in np.flatnonzero(repeated)]
-            shown = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-            warnings.warn(
-                f"{self.name}: rows {shown} are copies of one another; they are kept and count as separate runs",
-                DataWarning,
-                stacklevel=3,
-            )
+    def _repeated(self) -> list[str]:
+        """Return a warning, if runs agree in every input, output and group."""
+        keys = [*self.groups, *self.inputs, *self.outputs]
+        copies: dict[tuple[object, ...], list[int]] = {}
+        for row, key in enumerate(self.table[keys].itertuples(index=False, name=None), start=1):
+            copies.setdefault(key, []).append(row)
+        sets = [" and ".join(map(str, rows[:5])) + " ..." * (len(rows) > 5) for rows in copies.values() if rows[1:]]
+        if not sets:
+            return []
+        more = f" and {len(sets) - 5} more sets" if len(sets) > 5 else ""
+        return [f"rows {'; '.join(sets[:5])}{more} are copies of one another; they are kept and count as separate runs"]
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
@@ -439,16 +445,29 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         If it is missing, empty, or not a CSV file.
     """
     _existing(path)
+    as_text = "save it as UTF-8 text with commas between columns"
     try:
-        df = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # the header is read as a row: pandas would rename repeated columns and shift rows that are too long
+        df = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
     except pd.errors.EmptyDataError:
         raise _unreadable(path, "the file is empty", "give a header and one row a run", "empty_table") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise _unreadable(path, f"not a readable CSV file ({reason})", "save it as UTF-8 text with commas") from None
-    if len(df.columns) == 1 and any(mark in str(df.columns[0]) for mark in ";\t|"):
+    except UnicodeDecodeError:
+        remedy = f"{as_text} (a spreadsheet: export as CSV UTF-8; a Parquet file: Runs.from_parquet)"
+        raise _unreadable(path, "not a text file in UTF-8", remedy) from None
+    except (pd.errors.ParserError, OSError, EOFError) as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+        remedy = "give every row as many cells as the header, and quote cells that hold a comma"
+        if reason.startswith("Expected 1 fields"):
+            remedy = as_text
+        raise _unreadable(path, f"not a readable CSV file ({reason})", remedy) from None
+    header = ["" if pd.isna(cell) else str(cell).strip() for cell in df.iloc[0]]
+    if any("\0" in cell for cell in header):
+        raise _unreadable(path, "not a text file in UTF-8", as_text)
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise _unreadable(path, "the columns are not separated by commas", "save it with commas between columns")
-    return df
+    return df.iloc[1:].set_axis(pd.Index(header), axis="columns").reset_index(drop=True)
 
 
 def check_allow(allow: Collection[str]) -> None:
@@ -463,7 +482,9 @@ def check_allow(allow: Collection[str]) -> None:
 
 
 def _existing(path: str | Path) -> None:
-    if not Path(path).is_file():
+    if not isinstance(path, str | Path):
+        raise SpecError(f"expected the path of a file, found {type(path).__name__}; a table goes to Runs.from_frame")
+    if not Path(path).exists():
         raise _unreadable(path, "there is no such file", "check the path", "missing_file")
 
 
@@ -471,154 +492,73 @@ def _unreadable(path: str | Path, message: str, remedy: str, kind: str = "unread
     return DataError([Fault(kind=kind, message=message, remedy=remedy)], str(path))
 
 
-def _listed(df: pd.DataFrame) -> str:
-    names = [str(column) for column in df.columns]
-    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "(none)"
-
-
-def _input_roles(
-    df: pd.DataFrame,
-    inputs: Sequence[str] | None,
-    outputs: Sequence[str],
-    groups: Sequence[str],
-    where: Mapping[str, str],
-    formulas: Mapping[str, Any],
-) -> list[str]:
-    if inputs is not None:
-        return list(dict.fromkeys((*inputs, *formulas)))
-    others = {*outputs, *groups, *_MEASURED}
-    present = [role for role in STANDARD if role in df.columns or role in where or role in formulas]
-    named = [role for role in (*where, *formulas) if role not in others]
-    return [role for role in dict.fromkeys((*present, *named)) if role not in others]
-
-
-class _Reader:
-    """Reads columns by role and collects what is wrong."""
-
-    def __init__(self, df: pd.DataFrame, where: Mapping[str, str], any_unit: bool) -> None:
-        self.df, self.where, self.any_unit = df, where, any_unit
-        self.faults: list[Fault] = []
-
-    def column(self, role: str) -> pd.Series | None:
-        """Return the column of a role, or None with a fault."""
-        name = self.where.get(role, role)
-        if name not in self.df.columns:
-            mapped = "" if name == role else f" (for {role})"
-            self.faults.append(
-                Fault(
-                    kind="missing_column",
-                    message=f"there is no column '{name}'{mapped}{nearest(name, map(str, self.df.columns))}; "
-                    f"the table has {_listed(self.df)}",
-                    remedy=f"say which column it is, columns={{'{role}': 'YOUR COLUMN'}} (--column {role}=YOUR_COLUMN)",
-                    column=name,
+def _check_roles(inputs: Sequence[str], outputs: Sequence[str], groups: Sequence[str], measured: Sequence[str]) -> None:
+    """Refuse roles that no formula could name, or that are said twice."""
+    if not outputs:
+        raise SpecError("outputs is empty; name at least one, outputs=['loss']")
+    if "loss_se" in measured and "loss" not in outputs:
+        raise SpecError(f"loss_se is the standard error of the output 'loss', and the outputs are {listed(outputs)}")
+    seen: dict[str, str] = {}
+    for what, roles in (("input", inputs), ("output", outputs), ("group", groups)):
+        for role in roles:
+            if not (isinstance(role, str) and role.isidentifier()):
+                name = re.sub(r"\W+", "_", str(role)).strip("_").lower()
+                raise SpecError(
+                    f"'{role}' is not a name that a formula can use; give it one, columns={{'{name}': '{role}'}} "
+                    f"(--column '{name}={role}'), and name '{name}' as the {what}"
                 )
-            )
-            return None
-        found = self.df[name]
-        if isinstance(found, pd.DataFrame):
-            self.faults.append(
-                Fault(
-                    kind="duplicate_column",
-                    message=f"{found.shape[1]} columns are called '{name}'",
-                    remedy="rename all but one",
-                    column=name,
-                )
-            )
-            return None
-        return found
+            if role in _RESERVED:
+                raise SpecError(f"the {what} cannot be called '{role}'; rename it, columns={{'{what}': '{role}'}}")
+            if role in seen:
+                raise SpecError(f"'{role}' is named twice, as {seen[role]} and as {what}; keep one")
+            seen[role] = what
 
-    def number(self, role: str) -> np.ndarray:
-        """Read a numeric column and check its range."""
-        cells = self.column(role)
-        if cells is None:
-            return np.full(len(self.df), np.nan)
-        name = self.where.get(role, role)
-        numbers, faults = read_numbers(cells, name)
-        self.faults += faults
-        self._range(role, name, numbers, list(cells))
-        return numbers
 
-    def derived(self, role: str, formula: Any, values: Mapping[str, Any]) -> np.ndarray:
-        """Compute an input from others."""
-        known = dict(values)
-        for name in sorted(formula.names - known.keys()):
-            if "." in name:
-                raise FormulaError(f"derive may use columns only, found '{name}'", formula.source)
-            known[name] = self.number(name)
-        numbers = np.broadcast_to(np.asarray(formula.evaluate(known), dtype=float), (len(self.df),)).copy()
-        self._range(role, role, numbers, [f"{formula.text}" for _ in numbers])
-        return numbers
+def _collinear_faults(inputs: Mapping[str, np.ndarray]) -> list[Fault]:
+    """Return one fault for every input that does not vary, or that the inputs before it determine.
 
-    def group(self, role: str) -> list[str]:
-        """Read a column of names."""
-        cells = self.column(role)
-        if cells is None:
-            return [""] * len(self.df)
-        names = ["" if pd.isna(cell) else str(cell).strip() for cell in cells]
-        column = self.where.get(role, role)
-        self.faults += rows_fault(
-            "missing_value",
-            "the cell is empty",
-            "name the group of every run, or leave the row out",
-            column,
-            [row for row, name in enumerate(names) if not name],
-            names,
-        )
-        spellings: dict[str, set[str]] = {}
-        for name in names:
-            spellings.setdefault(" ".join(name.lower().split()), set()).add(name)
-        for alike in spellings.values():
-            if len(alike) > 1:
-                warnings.warn(
-                    f"column '{column}': {', '.join(repr(name) for name in sorted(alike))} differ only in case or "
-                    f"spaces and count as different groups",
-                    DataWarning,
-                    stacklevel=4,
-                )
-        return names
-
-    def _range(self, role: str, name: str, numbers: np.ndarray, cells: list[object]) -> None:
-        found = np.isfinite(numbers)
-
-        def add(kind: str, bad: np.ndarray, message: str, remedy: str) -> None:
-            self.faults += rows_fault(kind, message, remedy, name, np.flatnonzero(found & bad), cells)
-
-        if role == "loss_se":
-            add("bad_se", numbers < 0, "found {value}, a standard error is not negative", "correct it, or write 0")
-        elif role == "n_items":
-            whole = numbers == np.round(numbers)
-            add("bad_n_items", (numbers < 1) | ~whole, "found {value}, expected a whole number of items", "correct it")
-        elif role == "accuracy" or role.endswith("_accuracy"):
-            percent = (numbers > 1) & (numbers <= 100)
-            add("percent_accuracy", percent, "found {value}, accuracies go from 0 to 1", "divide percent by 100")
-            add(
-                "out_of_range",
-                (numbers < 0) | (numbers > 100),
-                "found {value}, accuracies go from 0 to 1",
-                "correct it",
-            )
+    Parameters
+    ----------
+    inputs
+        Positive values over runs; compute (``flops``) is expressed by the others where it can be.
+    """
+    faults = []
+    apart: dict[str, np.ndarray] = {}
+    for name in sorted(inputs, key=lambda name: name == "flops"):
+        logs = np.log(inputs[name])
+        if np.ptp(logs) < 1e-9:
+            same = f"{name} is the same in every run ({inputs[name][0]:.6g}): its effect cannot be told"
+            remedy = f"use a law without {name}, add runs that vary it, or allow=['collinear'] to lean on the priors"
+            faults.append(Fault(kind="collinear", message=same, remedy=remedy, column=name))
+            continue
+        columns = np.column_stack([*apart.values(), logs])
+        centred = columns - columns.mean(axis=0)
+        scaled = centred / centred.std(axis=0)
+        singular = np.linalg.svd(scaled, compute_uv=False)
+        if len(singular) == scaled.shape[1] and singular[-1] >= _COLLINEAR * singular[0]:
+            apart[name] = logs
         else:
-            add(
-                "not_positive",
-                numbers <= 0,
-                f"found {{value}}, {role} must be positive",
-                "correct it, or leave the row out",
-            )
-            positive = numbers > 0
-            if self.any_unit:
-                return
-            if role in _SMALLEST:
-                small = positive & (numbers < _SMALLEST[role])
-                add(
-                    "wrong_unit",
-                    small,
-                    f"found {{value}}, {role} are plain counts",
-                    "write 7e9 or 7B for seven billion, or allow=['units'] if it is meant",
-                )
-            if role == "loss":
-                add(
-                    "wrong_unit",
-                    positive & (numbers > _LARGEST_LOSS),
-                    "found {value}, a loss in nats is not that large",
-                    "take the logarithm if this is a perplexity, or allow=['units'] if it is meant",
-                )
+            weights = np.abs(np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)[0])
+            used = [other for other, weight in zip(apart, weights, strict=True) if weight > 0.01 * weights.max()]
+            faults.append(_relation(name, logs, {other: apart[other] for other in used}))
+    return faults
+
+
+def _relation(name: str, logs: np.ndarray, others: Mapping[str, np.ndarray]) -> Fault:
+    """Return the fault that `name` is a product of powers of `others`."""
+    design = np.column_stack([np.ones(len(logs)), *others.values()])
+    constant, *slopes = np.linalg.lstsq(design, logs, rcond=None)[0]
+    terms = [(float(constant), f"{abs(constant):.3g}")] if abs(constant) >= 0.005 else []
+    for slope, other in zip(slopes, others, strict=True):
+        size = f"{abs(slope):.3g}"
+        terms.append((float(slope), f"log {other}" if size == "1" else f"{size} log {other}"))
+    # negative terms read better after a positive one
+    terms.sort(key=lambda term: term[0] < 0)
+    text = " ".join(f"{'-' if value < 0 else '+'} {term}" for value, term in terms).removeprefix("+ ")
+    count = len(others) + 1
+    number = {2: "one of the two", 3: "two of the three"}.get(count, f"{count - 1} of the {count}")
+    return Fault(
+        kind="collinear",
+        message=f"{', '.join([*others, name])} cannot be told apart: log {name} = {text} in every run",
+        remedy=f"pick {number} for the law, add runs off this line, or allow=['collinear'] to lean on the priors",
+    )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bayesfit import Fit
 
 # before anything imports matplotlib, also on machines whose environment asks for a window
 os.environ["MPLBACKEND"] = "Agg"
@@ -33,3 +37,20 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of published studies at {folder}; name yours in BAYESFIT_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def plain_fit() -> Fit:
+    """Return a real fit of the law with the most users, on 60 simulated runs."""
+    from bayesfit import fit, simulate
+
+    return fit(simulate("chinchilla", seed=1).runs, "chinchilla", draws=500, tune=500, seed=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def family_fit() -> Fit:
+    """Return a real fit with three families that share priors."""
+    from bayesfit import fit, simulate
+
+    runs = simulate("cerebras_c", n=8, group="family", levels=3, sigma=0.005, seed=2).runs
+    return fit(runs, "cerebras_c", by=["family"], draws=500, tune=500, seed=1, progress=False)

@@ -19,7 +19,7 @@ import math
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,7 +206,7 @@ def _reference(tree: Tree, values: Mapping[str, np.ndarray]) -> Bounded:
         axis = list(SIZES).index(tree[2])
         total = value.sum(axis, keepdims=True)
         return total, _settled(
-            total, error.sum(axis, keepdims=True) + 3 * ULPS * np.abs(value).sum(axis, keepdims=True)
+            total, error.sum(axis, keepdims=True) + 3 * _ulps(value).sum(axis, keepdims=True)
         )
     arguments = [_reference(part, values) for part in parts_of(tree)]
     if kind == "-" and len(arguments) == 1:
@@ -238,7 +238,8 @@ def _add(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
 def _multiply(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
     unsure = (np.isinf(a) & (np.abs(b) <= eb) & (eb > 0)) | (np.isinf(b) & (np.abs(a) <= ea) & (ea > 0))
     product = np.where(ea > 0, np.abs(b) * ea, 0) + np.where(eb > 0, np.abs(a) * eb, 0) + ea * eb
-    return a * b, np.where(unsure, np.inf, product + _ulps(a * b) + TINY)
+    exact = ((a == 0) & (ea == 0) & np.isfinite(b)) | ((b == 0) & (eb == 0) & np.isfinite(a))
+    return a * b, np.where(unsure, np.inf, np.where(exact, 0.0, product + _ulps(a * b) + TINY))
 
 
 def _divide(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
@@ -246,6 +247,7 @@ def _divide(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
     error = (ea + np.abs(value) * eb) / (np.abs(b) - eb) + _ulps(value) + TINY
     error = np.where(np.isinf(b), TINY, error)
     error = np.where((np.abs(b) <= eb) & (eb > 0), np.inf, error)
+    error = np.where((a == 0) & (ea == 0) & (np.abs(b) > eb), 0.0, error)
     # the pole, and 0/0, are exact where both sides are
     return value, np.where((b == 0) & (eb == 0), np.where((np.abs(a) <= ea) & (ea > 0), np.inf, 0.0), error)
 
@@ -277,7 +279,7 @@ def _smooth(
         error = error + _ulps(value) + TINY
         error = np.where((ea > 1e-3 * (1 + np.abs(a))) | ((ea > 0.1) & np.isfinite(over)), np.inf, error)
         error = np.where((a > over - 10) & (a < over + 10), np.inf, error)
-        error = np.where(a >= over + 10, 0.0, error)
+        error = np.where((a >= over + 10) | ((value == 0) & (ea == 0)), 0.0, error)
         return value, np.where((ea == 0) & (a == low), 0.0, np.where((a < low) & (low - a > 4 * ea), 0.0, error))
 
     return rule
@@ -309,7 +311,9 @@ def _betaln(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
 
 def _logaddexp(a: Any, ea: Any, b: Any, eb: Any) -> Bounded:
     value = np.logaddexp(a, b)
-    return value, ea + eb + _ulps(value) + _ulps(a) + _ulps(b) + TINY
+    error = ea + eb + _ulps(value) + _ulps(a) + _ulps(b) + TINY
+    # PyMC takes the difference of the two
+    return value, np.where(np.isinf(a) & (a == b), np.inf, error)
 
 
 def _smaller(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any, Any], Bounded]:
@@ -336,7 +340,8 @@ def _boxcox(z: Any, ez: Any, c: Any, ec: Any) -> Bounded:
     value = z * np.where(t == np.inf, np.inf, ratio)
     error = np.where(ez > 0, ratio * ez, 0) + np.abs(z) * steep * et + _ulps(value) * (1 + np.abs(t)) + TINY
     # infinite products of c and z mean nothing in a law
-    return value, np.where(np.isinf(t) | (et > 0.1) | (t > 600), np.inf, 2 * error)
+    unsure = np.isinf(t) | (et > 0.1) | ((t > 600) & (t < 1000))
+    return value, np.where((t >= 1000) & np.isfinite(t) & (et < 1e-3 * t), 0.0, np.where(unsure, np.inf, 2 * error))
 
 
 RULES: Mapping[str, Callable[..., Bounded]] = {
@@ -502,46 +507,71 @@ def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def batch() -> Batch:
-    each = [parse_expression(f"{function}({', '.join(('a', 'params')[:count])})") for function, count in FUNCTIONS.items()
-            if function != "sum"]  # fmt: skip
-    singles = [((one.node.function, *(("name", part.name) for part in one.node.arguments)), one) for one in each
-               if isinstance(one.node, Call)]  # fmt: skip
-    formulas_drawn = [(tree, parse_expression(text)) for tree, text in drawn(formulas(), 200)]
-    return Batch(singles + formulas_drawn, [*drawn(inputs(USUAL), 4), *drawn(inputs(SPECIAL), 3)])
+    a, params = ("name", "a"), ("name", "params")
+    singles: list[tuple[Tree, str]] = [
+        ((function, *(a, params)[:count]), f"{function}({'a, params' if count == 2 else 'a'})")
+        for function, count in FUNCTIONS.items()
+        if function != "sum"
+    ]
+    singles += [((operator, a, params), f"a{operator}params") for operator in LEVELS]
+    return Batch(
+        [(tree, parse_expression(text)) for tree, text in singles + drawn(formulas(), 200)],
+        [*drawn(inputs(USUAL), 4), *drawn(inputs(SPECIAL), 3)],
+    )
 
 
 def assert_it_tested_something(seen: Counter[str], functions: Iterable[str]) -> None:
     total = sum(seen.values())
-    assert seen["well conditioned"] > 0.5 * total, seen
-    assert seen["not finite"] > 0.02 * total, seen
+    assert seen["well conditioned"] > 0.5 * total > 1000, seen
     assert seen["cancels"] + seen["rounding decides"] < 0.2 * total, seen
     assert set(functions) >= {*FUNCTIONS, *LEVELS}
 
 
-def test_pymc_gives_the_value(batch: Batch) -> None:
-    pytensor = pytest.importorskip("pytensor")
+def subtrees(tree: Tree) -> Iterator[Tree]:
+    yield tree
+    for part in parts_of(tree):
+        yield from subtrees(part)
+
+
+def compare_in_pymc(batch: Batch, mode: Any, skip: Callable[[Tree, Mapping[str, np.ndarray]], bool]) -> Counter[str]:
+    import pytensor
     from pytensor.xtensor.type import xtensor
 
     from bayesfit.build import PYMC
 
     tensors = {name: xtensor(name, dims=dims, dtype="float64") for name, dims in NAMES.items()}
     used = [(tree, expression) for tree, expression in batch.formulas if names_of(tree)]
+    used = [one for one in used if not all(skip(one[0], values) for values in batch.inputs)]
     outputs = [expression.evaluate(tensors, backend=PYMC) for _, expression in used]
     for (tree, expression), output in zip(used, outputs, strict=True):
         assert set(output.dims) == dims_of(tree), expression.text
-    names = list(tensors)
-    function = pytensor.function(
-        [tensors[name] for name in names],
-        [output.values for output in outputs],
-        mode="FAST_COMPILE",
-        on_unused_input="ignore",
-    )
+    inputs = list(tensors.values())
+    function = pytensor.function(inputs, [output.values for output in outputs], mode=mode, on_unused_input="ignore")
     seen: Counter[str] = Counter()
     for values in batch.inputs:
-        found = function(*(values[name].reshape([SIZES[dim] for dim in NAMES[name]]) for name in names))
+        found = function(*(values[name].reshape([SIZES[dim] for dim in NAMES[name]]) for name in tensors))
         for (tree, expression), output, array in zip(used, outputs, found, strict=True):
-            seen += compare(laid_out(xr.DataArray(array, dims=output.dims)), tree, values, expression.text)
+            if not skip(tree, values):
+                seen += compare(laid_out(xr.DataArray(array, dims=output.dims)), tree, values, expression.text)
     assert_it_tested_something(seen, frozenset().union(*(kinds_of(tree) for tree, _ in used)))
+    return seen
+
+
+def test_pymc_gives_the_value(batch: Batch) -> None:
+    """The graph as built, before PyTensor simplifies it."""
+    mode = pytest.importorskip("pytensor.compile.mode")
+    query = pytest.importorskip("pytensor.graph.rewriting.db").RewriteDatabaseQuery
+    seen = compare_in_pymc(batch, mode.Mode("py", query(include=["lower_xtensor"])), lambda tree, values: False)
+    assert seen["not finite"] > 100, seen
+
+
+def test_pymc_gives_the_value_once_simplified(batch: Batch) -> None:
+    """PyTensor's algebra is that of real numbers (``x - x`` is 0 for an infinite x), so only where all is finite."""
+
+    def skip(tree: Tree, values: Mapping[str, np.ndarray]) -> bool:
+        return not all(np.isfinite(reference(part, values)[0]).all() for part in subtrees(tree))
+
+    compare_in_pymc(batch, "FAST_COMPILE", skip)
 
 
 def test_javascript_gives_the_value(batch: Batch) -> None:
@@ -579,6 +609,7 @@ def test_javascript_gives_the_value(batch: Batch) -> None:
         }
         seen += compare(number, tree, here, expression.text)
     assert_it_tested_something(seen, frozenset().union(*(kinds_of(tree) for tree, *_ in tasks)))
+    assert seen["not finite"] > 100, seen
 
 
 def _at(dims: Sequence[str], place: Mapping[str, int]) -> tuple[slice, ...]:
@@ -647,10 +678,9 @@ def test_precedence_is_that_of_python(text: str) -> None:
     ("text", "same"),
     [("-x**2", "-(x**2)"), ("2**-x**2", "2**(-(x**2))"), ("a**b**c", "a**(b**c)"), ("a/b/c", "(a/b)/c"),
      ("a-b-c", "(a-b)-c"), ("-a*b", "(-a)*b"), ("a*-b", "a*(-b)"), ("a/b*c", "(a/b)*c"), ("--a", "-(-a)"),
-     ("-a**-b", "-(a**(-b))"), ("a+b<c*d", "(a+b)<(c*d)"), ("+a", "a"), ("6e2*a", "600.0*a"), ("a . x" , "a.x")],
+     ("-a**-b", "-(a**(-b))"), ("a+b<c*d", "(a+b)<(c*d)"), ("+a", "a"), ("6e2*a", "600.0*a"), ("ref . x", "ref.x")],
 )  # fmt: skip
 def test_precedence_of_the_usual_suspects(text: str, same: str) -> None:
-    text, same = (part.replace("a . x", "ref . x").replace("a.x", "ref.x") for part in (text, same))
     assert parse_expression(text) == parse_expression(same)
 
 
@@ -662,7 +692,7 @@ def test_power_is_not_commuted_with_minus() -> None:
 
 
 def test_the_tree_of_a_formula() -> None:
-    expression = parse_expression("E + -a*log(ref.x, )".replace(", )", ")"))
+    expression = parse_expression("E + -a*log(ref.x)")
     span = (0, 0)
     assert expression.node == Binary(
         "+",
@@ -737,10 +767,11 @@ def test_a_circle_is_refused(text: str) -> None:
 
 
 def test_a_circle_names_the_equations_but_not_hundreds_of_them() -> None:
-    with pytest.raises(FormulaError, match=r"circle: b, c, d$"):
-        parse_equations("a = x\nb = c + a\nc = d\nd = 2*b".replace("\n", "\n ")).clear() if False else parse_equations(
-            "a = x\nb = c + a\nc = d\nd = 2*b"
-        )
+    with pytest.raises(FormulaError, match=r"circle: b, c, d\n    b = c \+ a\n        \^{5}$"):
+        parse_equations("a = x\nb = c + a\nc = d\nd = 2*b\nloss = d")
+    ring = "\n".join(f"a{i} = a{(i + 1) % 300}" for i in range(300))
+    with pytest.raises(FormulaError, match=r"circle: a0, .*, a9 and 290 more\n"):
+        parse_equations(ring)
 
 
 def test_a_target_set_twice_is_refused() -> None:

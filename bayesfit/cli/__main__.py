@@ -1,0 +1,6 @@
+"""`python -m bayesfit.cli`."""
+
+from bayesfit.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Files that commands write: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bayesfit.errors import SpecError
+
+
+def check_place(path: Path, option: str = "--out") -> None:
+    """Refuse a place that cannot be written to, before the work is done rather than after.
+
+    Raises
+    ------
+    SpecError
+        If there is no such folder, or `path` is one.
+    """
+    if not path.parent.is_dir():
+        raise SpecError(f"{option}: there is no folder {path.parent} to put {path.name} in; make it first")
+    if path.is_dir():
+        raise SpecError(f"{option}: {path} is a folder; name a file in it")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, and rename it when all is written.
+
+    A kill at any moment leaves the old file or the new one.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

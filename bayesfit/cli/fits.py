@@ -1,0 +1,293 @@
+"""`bayesfit fit` and `bayesfit plot`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayesfit.cli.options import (
+    Allow,
+    By,
+    Column,
+    Derive,
+    FitFile,
+    Json,
+    Loss,
+    LossSe,
+    NItems,
+    OutputName,
+    Quiet,
+    RunsFile,
+    Seed,
+    Set,
+    Unconverged,
+)
+from bayesfit.cli.screen import Screen, tell_error
+from bayesfit.errors import SpecError
+
+if TYPE_CHECKING:
+    from bayesfit.fit import Fit
+
+_ROWS_SHOWN = 60
+
+
+class NoiseKind(StrEnum):
+    """Kinds of noise."""
+
+    student_t = "student_t"
+    laplace = "laplace"
+    normal = "normal"
+
+
+class PlotKind(StrEnum):
+    """Kinds of figure."""
+
+    band = "band"
+    residuals = "residuals"
+    prior_posterior = "prior-posterior"
+    pair = "pair"
+
+
+def fit(
+    file: RunsFile,
+    law: Annotated[
+        str,
+        typer.Option(
+            "--law",
+            metavar="LAW",
+            help="The law: an id, a card (.toml), or a formula such as 'loss = E + a*flops**-b'.",
+        ),
+    ],
+    by: By = None,
+    column: Column = None,
+    derive: Derive = None,
+    loss: Loss = None,
+    loss_se: LossSe = None,
+    n_items: NItems = None,
+    allow: Allow = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior", metavar="NAME=PRIOR", help="Another prior, such as 'alpha=LogNormal(log(0.3), 0.6)'; repeatable."
+        ),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="NAME=NUMBER", help="Hold a parameter at a value, such as E=0; repeatable."),
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pool",
+            metavar="NAME=HOW",
+            help="How a parameter varies over groups: complete, partial or none; alpha=complete, E.task=none.",
+        ),
+    ] = None,
+    noise: Annotated[
+        NoiseKind | None,
+        typer.Option("--noise", metavar="KIND", help="Other noise than the law's: student_t, laplace or normal."),
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 2000,
+    tune: Annotated[int, typer.Option("--tune", metavar="N", min=1, help="Warm-up draws, per chain.")] = 1000,
+    chains: Annotated[
+        int, typer.Option("--chains", metavar="N", min=1, help="Chains; the checks need at least 2.")
+    ] = 4,
+    cores: Annotated[
+        int | None, typer.Option("--cores", metavar="N", min=1, help="Chains run at once; all processors unless told.")
+    ] = None,
+    seed: Seed = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to save the fit in.")] = Path("fit.nc"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a law to a table of runs, check the fit, and save it."""
+    from bayesfit.cli.files import check_place
+    from bayesfit.cli.reading import columns_of, named, names, numbers, pooling, read_law, read_runs, suggestion
+    from bayesfit.cli.tables import describe
+
+    check_place(out)
+    screen = Screen(json=json, quiet=quiet)
+    groups = names(by or ())
+    how, fixed = pooling(pool or ()), numbers(fix or (), "--fix", "E=0")
+    priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
+    words: list[Any] = [word.value for word in allow or ()]
+    found = read_law(law, priors, columns_of(file) if "=" in law else ())
+    runs = read_runs(
+        file,
+        law=found,
+        by=groups,
+        column=column or (),
+        derive=derive or (),
+        loss=loss,
+        loss_se=loss_se,
+        n_items=n_items,
+        allow=words,
+    )
+    describe(screen, runs)
+    screen.say()
+    screen.say(f"Fitting {found.id}{f' by {", ".join(groups)}' if groups else ''}:")
+    for line in found.text.splitlines():
+        screen.say(f"  {line}")
+    start = time.monotonic()
+    with sampling(screen):
+        from bayesfit.fit import fit as fitted
+
+        done = fitted(
+            runs,
+            found,
+            by=groups,
+            pooling=how,
+            noise=noise.value if noise else None,
+            fixed=fixed,
+            draws=draws,
+            tune=tune,
+            chains=chains,
+            cores=cores,
+            seed=seed,
+            progress=screen.live,
+            allow=words,
+        )
+        report = done.check()
+    seconds = time.monotonic() - start
+    done.save(out)
+    if json:
+        screen.document({**fit_document(done), "seconds": round(seconds, 1), "saved": str(out)})
+    else:
+        show_fit(screen, done)
+        screen.result(f"\nSaved in {out} after {seconds:.0f} s (seed {done.seed}).")
+    if not report.passed:
+        failed = ", ".join(result.name for result in report.failures)
+        tell_error(
+            f"the fit fails its checks: {failed}. It is saved in {out} all the same; forecasts from it need "
+            f"--allow-unconverged"
+        )
+        raise typer.Exit(1)
+    screen.say()
+    screen.say("Next:")
+    screen.command(f"bayesfit forecast {out} {suggestion(done)}")
+    screen.command(f"bayesfit plot {out} --out band.png")
+
+
+def plot(
+    file: FitFile,
+    kind: Annotated[
+        PlotKind, typer.Option("--kind", metavar="KIND", help="What to draw: band, residuals, prior-posterior or pair.")
+    ] = PlotKind.band,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="File to write, .png, .pdf or .svg; KIND.png unless told."),
+    ] = None,
+    set_: Set = None,
+    to: Annotated[
+        float | None, typer.Option("--to", metavar="X", help="Draw the band out to this value of its horizontal axis.")
+    ] = None,
+    output: OutputName = None,
+    allow_unconverged: Unconverged = False,
+) -> None:
+    """Draw a fit: its band, its residuals, its priors and posteriors, or pairs of parameters."""
+    from bayesfit.cli.files import check_place, whole
+    from bayesfit.cli.reading import scenario
+    from bayesfit.store import load
+
+    place = out or Path(f"{kind.value}.png")
+    check_place(place)
+    endings = (".png", ".pdf", ".svg")
+    if place.suffix.lower() not in endings:
+        raise SpecError(f"--out must end in {', '.join(endings)}, found {place.name}")
+    if kind is not PlotKind.band and (set_ or to is not None):
+        raise SpecError(f"--set and --to are for --kind band, not {kind.value}")
+    loaded = load(file)
+    import matplotlib
+
+    # a file is written, also on a machine whose settings ask for windows
+    matplotlib.use("Agg")
+    from bayesfit import plots
+    from bayesfit.forecast import forecast
+
+    if kind is PlotKind.band:
+        made = None
+        if set_:
+            made = forecast(loaded, scenario(set_, loaded), output=output, allow_unconverged=allow_unconverged)
+        figure = plots.plot_band(loaded, output=output, to=to, forecast=made)
+    elif kind is PlotKind.residuals:
+        figure = plots.plot_residuals(loaded)
+    elif kind is PlotKind.prior_posterior:
+        figure = plots.plot_prior_posterior(loaded)
+    else:
+        figure = plots.plot_pair(loaded)
+    with whole(place) as temporary:
+        figure.savefig(temporary, format=place.suffix[1:].lower())
+    Screen().say(f"{kind.value} of {file} in {place}")
+
+
+def show_fit(screen: Screen, fit: Fit) -> None:
+    """Write the checks and the coefficients of a fit."""
+    screen.result("\nChecks", "bold")
+    screen.checks(fit.check())
+    screen.result("\nCoefficients with 90% credible intervals", "bold")
+    table = fit.summary(0.9)[["median", "q5", "q95", "sd"]]
+    # populations first, then levels: what is shared is what one reads for
+    shared = table[[not name.endswith("]") for name in table.index]]
+    levels = table[[name.endswith("]") for name in table.index]]
+    screen.frame(shared, "parameter")
+    if len(levels):
+        screen.result("")
+        screen.frame(levels.iloc[:_ROWS_SHOWN], "parameter")
+    if len(levels) > _ROWS_SHOWN:
+        screen.result(f"and {len(levels) - _ROWS_SHOWN} more rows, which --json prints")
+
+
+def fit_document(fit: Fit) -> dict[str, Any]:
+    """Return what the JSON document says of a fit."""
+    report = fit.check()
+    return {
+        "law": fit.law.id,
+        "formula": fit.law.text,
+        "runs": len(fit.runs),
+        "by": list(fit.pooling.by),
+        "passed": report.passed,
+        "checks": [
+            {"name": r.name, "passed": r.passed, "found": r.found, "needed": r.needed, "advice": r.advice}
+            for r in report.results
+        ],
+        "prob": 0.9,
+        "summary": fit.summary(0.9).to_dict(orient="index"),
+        "provenance": fit.provenance,
+    }
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C while sampling."""
+
+
+@contextmanager
+def sampling(screen: Screen) -> Iterator[None]:
+    """Sample with progress on standard error, and stop at Ctrl-C.
+
+    The sampler takes a KeyboardInterrupt for a wish to keep the draws it has so far and goes on as
+    if nothing had happened; an interrupt of another kind makes it drop them and stop.
+    """
+
+    def stop(signum: int, frame: Any) -> None:
+        raise _Interrupted
+
+    import sys
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if main else None
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except _Interrupted:
+        raise KeyboardInterrupt from None
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,218 @@
+"""`bayesfit forecast` and `bayesfit risk`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from bayesfit.cli.options import FitFile, Json, OutputName, Prob, Quiet, Set, Unconverged, Worse
+from bayesfit.cli.screen import Screen, records
+from bayesfit.errors import DataError, Fault, SpecError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayesfit.fit import Fit
+
+#: Scenarios that a terminal can show.
+_SHOWN = 200
+_CHUNK = 2000
+
+ScenarioFile = Annotated[
+    Path | None,
+    typer.Option("--scenarios", metavar="FILE", help="CSV file of runs to forecast, one a row, of any length."),
+]
+
+
+def forecast(
+    file: FitFile,
+    set_: Set = None,
+    scenarios: ScenarioFile = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="CSV file to write the forecasts to.")
+    ] = None,
+    prob: Prob = 0.9,
+    output: OutputName = None,
+    allow_unconverged: Unconverged = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Forecast larger runs from a saved fit."""
+    from bayesfit.cli.files import check_place
+    from bayesfit.cli.reading import scenario
+    from bayesfit.forecast import forecast as forecast_one
+    from bayesfit.store import load
+
+    screen = Screen(json=json, quiet=quiet)
+    _one_of(set_, scenarios)
+    if not 0 < prob < 1:
+        raise SpecError(f"--prob must lie between 0 and 1, found {prob:g}")
+    if out is not None:
+        check_place(out)
+    if scenarios is not None and out is None and not json:
+        _few_enough(scenarios)
+    fit = load(file)
+    name = output if output is not None else next(iter(fit.law.outputs))
+    head = {"fit": str(file), "law": fit.law.id, "output": name, "prob": prob}
+    if scenarios is None:
+        made = forecast_one(fit, scenario(set_ or (), fit), output=output, allow_unconverged=allow_unconverged)
+        tables: Iterator[pd.DataFrame] = iter([made.table(prob)])
+    else:
+        tables = _streamed(screen, fit, scenarios, prob, output, allow_unconverged)
+    if out is not None:
+        rows = _write(tables, out)
+        if json:
+            screen.document({**head, "saved": str(out), "rows": rows})
+        else:
+            screen.say(f"{rows:,} forecasts of {name} in {out}, with {100 * prob:g}% intervals")
+        return
+    import pandas as pd
+
+    table = pd.concat(list(tables))
+    if json:
+        screen.document({**head, "unit": fit.law.outputs[name].unit, "forecasts": records(table)})
+        return
+    screen.say(f"{name} in {fit.law.outputs[name].unit}, {100 * prob:g}% interval from {file}", "bold")
+    screen.frame(table)
+    screen.say(_beyond(table["decades_beyond"].to_numpy()), "dim")
+
+
+def risk(
+    file: FitFile,
+    limit: Annotated[float, typer.Option("--limit", metavar="X", help="The score that must not be passed.")],
+    set_: Set = None,
+    scenarios: ScenarioFile = None,
+    worse: Annotated[
+        Worse,
+        typer.Option(
+            "--worse", metavar="SIDE", help="Which side of the limit is a miss: above (losses) or below (accuracies)."
+        ),
+    ] = Worse.above,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", "--versus", metavar="", help="Also print how probably each run beats each other one."),
+    ] = False,
+    output: OutputName = None,
+    allow_unconverged: Unconverged = False,
+    json: Json = False,
+) -> None:
+    """Say how probably a run misses a limit, and by how much then."""
+    import pandas as pd
+
+    from bayesfit.cli.reading import scenario
+    from bayesfit.forecast import forecast as forecast_one
+    from bayesfit.risk import assess_risk, prob_better
+    from bayesfit.runs import read_csv
+    from bayesfit.store import load
+
+    screen = Screen(json=json)
+    _one_of(set_, scenarios)
+    if not math.isfinite(limit):
+        raise SpecError(f"--limit must be a finite number, found {limit}")
+    fit = load(file)
+    asked = scenario(set_ or (), fit) if scenarios is None else read_csv(scenarios)
+    made = forecast_one(fit, asked, output=output, allow_unconverged=allow_unconverged)
+    table = assess_risk(made, limit=limit, worse=worse.value)
+    better = prob_better(made, better="below" if worse is Worse.above else "above") if pairs else None
+    if json:
+        content = {"fit": str(file), "output": made.output, "limit": limit, "worse": worse.value}
+        content["risks"] = records(table)
+        if better is not None:
+            content["prob_better"] = better.to_numpy()
+        screen.document(content)
+        return
+    screen.say(f"{made.output} {worse.value} {limit:g}, from {file}", "bold")
+    if better is not None:
+        table.index = better.index = better.columns = pd.RangeIndex(1, len(table) + 1)
+    screen.frame(table, None if better is None else "run")
+    screen.say(
+        "prob_miss: how probably; shortfall: by how much on average when it happens; mean_beyond: the mean score then",
+        "dim",
+    )
+    if better is not None:
+        screen.result("\nProbability that the run of a row beats the run of a column", "bold")
+        screen.frame(better, "run")
+
+
+def _streamed(
+    screen: Screen, fit: Fit, path: Path, prob: float, output: str | None, allow_unconverged: bool
+) -> Iterator[pd.DataFrame]:
+    """Yield forecasts of a file's scenarios, with a progress bar over its bytes."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from bayesfit.forecast import forecast_tables
+
+    _existing(path)
+    with path.open("rb") as source, Progress(console=Console(stderr=True), disable=not screen.live) as bar:
+        task = bar.add_task(f"forecasting {path.name}", total=path.stat().st_size)
+        chunks = _chunks(source, path)
+        for table in forecast_tables(
+            fit, chunks, prob=prob, output=output, allow_unconverged=allow_unconverged, block=_CHUNK
+        ):
+            bar.update(task, completed=source.tell())
+            if fit.pooling.by and "new_level" not in table:
+                # every block has the same columns, whether or not it has a level never seen
+                table.insert(list(table.columns).index("decades_beyond") + 1, "new_level", "")
+            yield table
+
+
+def _chunks(source: BinaryIO, path: Path) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    try:
+        yield from pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig", chunksize=_CHUNK)
+    except pd.errors.EmptyDataError:
+        raise _unreadable(path, "the file is empty", "give a header and one scenario a row") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise _unreadable(path, f"not a readable CSV file ({reason})", "save it as UTF-8 text with commas") from None
+
+
+def _write(tables: Iterator[pd.DataFrame], out: Path) -> int:
+    """Write tables one after the other; return the number of rows."""
+    from bayesfit.cli.files import whole
+
+    rows = 0
+    with whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as sink:
+        for table in tables:
+            table.to_csv(sink, index=False, header=rows == 0)
+            rows += len(table)
+    return rows
+
+
+def _few_enough(path: Path) -> None:
+    _existing(path)
+    with path.open("rb") as source:
+        rows = sum(1 for _ in source) - 1
+    if rows > _SHOWN:
+        raise SpecError(f"{path} has about {rows:,} scenarios, too many to print; add --out FORECASTS.csv (or --json)")
+
+
+def _one_of(set_: list[str] | None, scenarios: Path | None) -> None:
+    if bool(set_) == (scenarios is not None):
+        raise SpecError("say what to forecast: --set NAME=VALUE for each input and group, or --scenarios FILE.csv")
+
+
+def _existing(path: Path) -> None:
+    if not path.is_file():
+        raise _unreadable(path, "there is no such file", "check the path", "missing_file")
+
+
+def _unreadable(path: Path, message: str, remedy: str, kind: str = "unreadable") -> DataError:
+    return DataError([Fault(kind=kind, message=message, remedy=remedy)], str(path))
+
+
+def _beyond(decades: object) -> str:
+    import numpy as np
+
+    far = float(np.max(np.asarray(decades, dtype=float), initial=0.0))
+    if far == 0:
+        return "Inside the range of the fitted runs."
+    return (
+        f"decades_beyond: powers of ten beyond the fitted runs, {far:.2g} at most; the band assumes that the law holds."
+    )

@@ -1,0 +1,79 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Allowed(StrEnum):
+    """Faults of a table that can be meant."""
+
+    units = "units"
+    one_group = "one_group"
+    few_runs = "few_runs"
+    collinear = "collinear"
+
+
+class Worse(StrEnum):
+    """The wrong side of a limit."""
+
+    above = "above"
+    below = "below"
+
+
+RunsFile = Annotated[Path, typer.Argument(metavar="FILE", help="Table of runs, one a row: .csv or .parquet.")]
+FitFile = Annotated[Path, typer.Argument(metavar="FILE", help="A saved fit (.nc), from `bayesfit fit`.")]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="GROUPS", help="Columns whose levels share priors, such as family,task."),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="ROLE=COLUMN", help="Which column is what, such as params=n_params; repeatable."),
+]
+Derive = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--derive", metavar="NAME=FORMULA", help="Compute an input, such as 'flops = 6*params*tokens'; repeatable."
+    ),
+]
+Loss = Annotated[
+    str | None, typer.Option("--loss", metavar="COLUMN", help="Column of the loss, where it is not 'loss'.")
+]
+LossSe = Annotated[
+    str | None, typer.Option("--loss-se", metavar="COLUMN", help="Column of the loss's measured standard error.")
+]
+NItems = Annotated[
+    str | None, typer.Option("--n-items", metavar="COLUMN", help="Column of the number of evaluation items.")
+]
+Allow = Annotated[
+    list[Allowed] | None,
+    typer.Option(
+        "--allow",
+        metavar="FAULT",
+        help="Take a fault of the table as meant: units, one_group, few_runs or collinear; repeatable.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="An input or group of the run to forecast; params=7B,70B makes two runs."
+    ),
+]
+Unconverged = Annotated[
+    bool,
+    typer.Option("--allow-unconverged", metavar="", help="Go on though the fit fails its checks; results are marked."),
+]
+OutputName = Annotated[
+    str | None, typer.Option("--output", metavar="NAME", help="Output to forecast, for a law with several.")
+]
+Prob = Annotated[float, typer.Option("--prob", metavar="P", help="Probability of the intervals.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed; the same seed gives the same result.")]
+Json = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print one JSON document on standard output, nothing else.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print results only: no progress, no hints.")]

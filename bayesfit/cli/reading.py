@@ -1,0 +1,248 @@
+"""Read what was typed: names with values, laws, tables, scenarios."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bayesfit.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    from bayesfit.card import Law
+    from bayesfit.fit import Fit
+    from bayesfit.pooling import How
+    from bayesfit.runs import Runs
+
+_STANDARD = ("params", "tokens", "flops")
+_MEASURED = ("loss", "loss_se", "n_items")
+
+
+def named(texts: Iterable[str], option: str, example: str) -> dict[str, str]:
+    """Read ``NAME=VALUE`` texts.
+
+    Raises
+    ------
+    SpecError
+        For a text without a name or a value, or a name given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        if not name or not value:
+            raise SpecError(f"{option} takes NAME=VALUE, such as {option} {example}; found '{text}'")
+        if name in found:
+            raise SpecError(f"{option} {name} is given twice, '{found[name]}' and '{value}'; keep one")
+        found[name] = value
+    return found
+
+
+def names(texts: Iterable[str]) -> tuple[str, ...]:
+    """Read names, repeated or separated by commas, each once."""
+    parts = (part.strip() for text in texts for part in text.split(","))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def number(text: str, where: str) -> float:
+    """Read a number such as ``0.3``, ``7B`` or ``1.4T``.
+
+    Raises
+    ------
+    SpecError
+        If it is none; the message starts with `where`.
+    """
+    import pandas as pd
+
+    from bayesfit.cells import read_numbers
+
+    values, faults = read_numbers(pd.Series([text.strip()], dtype=object), where)
+    if faults:
+        raise SpecError(f"{where}: {faults[0].message}; {faults[0].remedy}")
+    return float(values[0])
+
+
+def numbers(texts: Iterable[str], option: str, example: str) -> dict[str, float]:
+    """Read ``NAME=NUMBER`` texts."""
+    return {name: number(text, f"{option} {name}") for name, text in named(texts, option, example).items()}
+
+
+def ranges(texts: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    """Read ``NAME=LOW:HIGH`` or ``NAME=VALUE,VALUE,VALUE`` texts."""
+    found: dict[str, tuple[float, ...]] = {}
+    for name, text in named(texts, "--range", "params=1e8:1e10").items():
+        where = f"--range {name}"
+        parts = text.split(":") if ":" in text else text.split(",")
+        values = tuple(number(part, where) for part in parts)
+        ordered = all(math.isfinite(value) and value > 0 for value in values) and values[0] < values[-1]
+        if len(values) < 2 or (":" in text and len(values) != 2) or (":" not in text and len(values) == 2):
+            raise SpecError(f"{where}: expected LOW:HIGH, or more than two values with commas; found '{text}'")
+        if not ordered:
+            raise SpecError(f"{where}: expected positive values, the smallest first; found '{text}'")
+        found[name] = values
+    return found
+
+
+def pooling(texts: Iterable[str]) -> dict[str, How | Mapping[str, How]]:
+    """Read ``PARAMETER=HOW`` and ``PARAMETER.GROUP=HOW`` texts."""
+    found: dict[str, Any] = {}
+    for name, how in named(texts, "--pool", "alpha=complete").items():
+        parameter, dot, group = name.partition(".")
+        if not dot and parameter not in found:
+            found[parameter] = how
+        elif dot and isinstance(found.setdefault(parameter, {}), dict):
+            found[parameter][group] = how
+        else:
+            raise SpecError(f"--pool {parameter} is told both for every group and for one; keep one of the two")
+    return cast("dict[str, How | Mapping[str, How]]", found)
+
+
+def read_law(text: str, priors: Mapping[str, str], columns: Iterable[str]) -> Law:
+    """Find a law by name or card, or make one from its formula.
+
+    Parameters
+    ----------
+    text
+        An id or alias, a path that ends in ``.toml``, or a formula with ``=``; several equations are
+        separated by semicolons.
+    priors
+        Priors typed; a formula needs one for each parameter, other laws have their own.
+    columns
+        Names that a formula may read as inputs.
+    """
+    from bayesfit.card import Law
+    from bayesfit.catalog import law
+
+    if text.endswith(".toml") or "=" not in text:
+        found = law(text)
+        return found.with_priors(priors) if priors else found
+    inputs = [name for name in dict.fromkeys((*_STANDARD, *columns)) if name not in priors]
+    try:
+        return Law.from_text(text.replace(";", "\n"), priors=priors, inputs=inputs)
+    except SpecError as error:
+        missing = re.match(r"no prior for (\w+)", str(error))
+        if missing is None:
+            raise
+        raise SpecError(
+            f"{str(error).split(':')[0]}: give one, such as --prior '{missing[1]}=LogNormal(log(0.3), 0.6)'; or, if "
+            f"it is a column of the table, check its spelling (the table has {', '.join(columns)})"
+        ) from None
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns; none if it cannot be read, which reading it will say."""
+    if _is_parquet(path):
+        import pyarrow
+        from pyarrow import parquet
+
+        try:
+            return tuple(parquet.read_schema(path).names)
+        except (pyarrow.ArrowException, OSError):
+            return ()
+    from bayesfit.runs import read_csv
+
+    return tuple(str(name) for name in read_csv(path).columns)
+
+
+def read_runs(
+    path: Path,
+    *,
+    law: Law | None,
+    by: Sequence[str],
+    column: Iterable[str],
+    derive: Iterable[str],
+    loss: str | None,
+    loss_se: str | None,
+    n_items: str | None,
+    allow: Sequence[Any],
+    outputs: Sequence[str] = ("loss",),
+) -> Runs:
+    """Read and check a table of runs, CSV or Parquet by its name.
+
+    With a law, its inputs are read, as far as the table has them; what it lacks is told afterwards,
+    by `Runs.require`, which knows more of the remedy.
+    """
+    from bayesfit.runs import Runs
+
+    where = named(column, "--column", "params=n_params")
+    formulas = named(derive, "--derive", "'flops = 6*params*tokens'")
+    inputs: list[str] | None = None
+    if law is not None:
+        outputs = tuple(law.outputs)
+        known = [*law.inputs, *_STANDARD, *outputs, *by, *_MEASURED]
+        for role in (*where, *formulas):
+            if role not in known:
+                raise SpecError(
+                    f"{law.id} reads no '{role}'{nearest(role, known)}; --column and --derive take "
+                    f"{', '.join(dict.fromkeys(known))}"
+                )
+        present = columns_of(path)
+        # with none of them, the standard inputs are read instead, so that what is there can be told
+        inputs = [name for name in law.inputs if name in present or name in where or name in formulas] or None
+    arguments: dict[str, Any] = {
+        "inputs": inputs,
+        "outputs": outputs,
+        "groups": by,
+        "columns": where,
+        "loss": loss,
+        "loss_se": loss_se,
+        "n_items": n_items,
+        "derive": formulas,
+        "allow": allow,
+    }
+    return (Runs.from_parquet if _is_parquet(path) else Runs.from_csv)(path, **arguments)
+
+
+def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
+    """Read the scenarios of ``NAME=VALUE`` texts; several values are separated by commas.
+
+    Raises
+    ------
+    SpecError
+        For a name that the fit does not know, one that it needs and is missing, or a value that is
+        no positive number.
+    """
+    typed = named(texts, "--set", "params=70B")
+    inputs, groups = tuple(fit.law.inputs), fit.pooling.by
+    known = dict.fromkeys((*inputs, *groups, *_STANDARD))
+    found: dict[str, list[str]] = {}
+    for name, text in typed.items():
+        if name not in known:
+            raise SpecError(f"--set {name}: the fit knows no '{name}'{nearest(name, known)}; it reads {_asked(fit)}")
+        if name not in groups and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+            raise SpecError(f"--set {name}: write {text} without thousands separators, or as 70B")
+        found[name] = [part.strip() for part in text.split(",")]
+        for part in found[name]:
+            if name not in groups and number(part, f"--set {name}") <= 0:
+                raise SpecError(f"--set {name}: found {part}, {name} must be positive")
+    missing = [name for name in (*inputs, *groups) if name not in typed]
+    if missing:
+        raise SpecError(f"the fit needs {_asked(fit)}; add {' '.join(f'--set {name}=...' for name in missing)}")
+    return found
+
+
+def suggestion(fit: Fit, far: float = 10.0) -> str:
+    """Return ``--set`` options for a run `far` times larger than the largest, to show how it is done."""
+    parts = [f"--set {name}={far * float(fit.runs.values(name).max()):.2g}" for name in fit.law.inputs]
+    parts += [f"--set {group}={_quoted(fit.runs.levels(group)[0])}" for group in fit.pooling.by]
+    return " ".join(parts).replace("e+", "e")
+
+
+def _asked(fit: Fit) -> str:
+    """Return what a scenario of the fit needs, with the levels of groups."""
+    parts = [*fit.law.inputs]
+    for group in fit.pooling.by:
+        levels = fit.runs.levels(group)
+        parts.append(f"{group} ({', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}, or a new one)")
+    return ", ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq")

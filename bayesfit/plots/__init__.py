@@ -1,0 +1,34 @@
+"""Figures of a fit; each function draws one and returns it.
+
+Nothing here imports matplotlib before a figure is asked for, and no figure needs a screen.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesfit.plots.band import plot_band
+    from bayesfit.plots.pair import plot_pair
+    from bayesfit.plots.prior_posterior import plot_prior_posterior
+    from bayesfit.plots.residuals import plot_residuals
+
+_HOME = {
+    "plot_band": "band",
+    "plot_pair": "pair",
+    "plot_prior_posterior": "prior_posterior",
+    "plot_residuals": "residuals",
+}
+
+__all__ = ["plot_band", "plot_pair", "plot_prior_posterior", "plot_residuals"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'bayesfit.plots' has no attribute '{name}'")
+    return getattr(import_module(f"bayesfit.plots.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,175 @@
+"""The PyMC model says the same as the law, and the sampler's coordinates change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import pytensor
+import pytest
+from scipy import stats
+
+from bayesfit.build import build
+from bayesfit.card import Law
+from bayesfit.catalog import law, laws
+from bayesfit.noise import Noise
+from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from bayesfit.priors import NUMPY_LINKS
+from bayesfit.simulate import simulate
+
+CARDS = [entry.id for entry in laws()]
+
+
+def check_coordinates(geometry, w, z, scale) -> float:
+    """Check that `w` is `z` seen from the quadratic approximation; return the map's log determinant.
+
+    Whatever the order in which the precision was factored, ``|w|`` is the distance of `z` from the
+    approximation's centre in units of its width.
+    """
+    precision = scale[:, None] * geometry.information * scale[None, :] + np.eye(len(w))
+    off = z - np.linalg.solve(precision, scale * geometry.pull)
+    assert off @ precision @ off == pytest.approx(w @ w, rel=1e-6, abs=1e-8)
+    return -0.5 * np.linalg.slogdet(precision)[1]
+
+
+def normals_of(built):
+    """Compile the model's standard normals as a function of a point."""
+    model = built.model
+    (z,) = model.replace_rvs_by_values([model["z"]])
+    return model.compile_fn(z, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
+
+
+def expected_logp(entry: Law, built, runs, z, spreads) -> float:
+    """Log density of standard normals, spreads (on their log scale) and data, by scipy and the law alone."""
+    total = stats.norm.logpdf(z).sum()
+    start, values = 0, {}
+    for plan in built.plans:
+        size = 1 if plan.separate is None else len(runs.levels(plan.separate))
+        location = plan.prior.map(np.asarray).latent(z[start : start + size], NUMPY_LINKS)
+        start += size
+        u = location[runs.codes(plan.separate)] if plan.separate else np.repeat(location, len(runs))
+        for group in plan.shared:
+            levels = len(runs.levels(group))
+            spread = spreads[spread_name(plan.name, group)]
+            total += stats.halfnorm.logpdf(spread, scale=plan.spread) + np.log(spread)
+            u = u + spread * z[start : start + levels][runs.codes(group)]
+            start += levels
+        prior = plan.prior.map(np.asarray)
+        if plan.separate:
+            code = runs.codes(plan.separate)
+            prior = prior.map(lambda argument, code=code: argument[code])
+        values[plan.name] = prior.value(u, NUMPY_LINKS)
+    known = {name: runs.values(name) for name in entry.inputs} | runs.summaries() | values
+    mean = entry.mean(known)["loss"]
+    noise = entry.outputs["loss"].noise
+    sigma = values["sigma"]
+    if runs.loss_se is not None:
+        sigma = np.hypot(sigma, runs.loss_se / runs.values("loss"))
+    return total + noise.logpdf(np.log(runs.values("loss")), np.log(mean), sigma).sum()
+
+
+def point_of(built, w, spreads):
+    return {"w": w} | {f"{name}_log__": np.log(value) for name, value in spreads.items()}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
+    entry = law(name)
+    runs = simulate(entry, seed=3).runs
+    built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
+    value = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")
+    slope = built.model.compile_dlogp(jacobian=True, mode="FAST_COMPILE")
+    normals = normals_of(built)
+    rng = np.random.default_rng(0)
+    size = len(built.geometry.pull)
+    lower = np.linalg.cholesky(built.geometry.information + np.eye(size))
+    for _ in range(100):
+        prior_draw = rng.standard_normal(size)
+        w = lower.T @ prior_draw - np.linalg.solve(lower, built.geometry.pull)
+        z = normals({"w": w})
+        np.testing.assert_allclose(z, prior_draw, rtol=1e-6, atol=1e-7)
+        log_determinant = check_coordinates(built.geometry, w, z, np.ones(size))
+        expected = expected_logp(entry, built, runs, z, {}) + log_determinant
+        assert value({"w": w}) == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope({"w": w})).all()
+
+
+@pytest.mark.parametrize("kind", ["student_t", "laplace", "normal"])
+@pytest.mark.parametrize(
+    ("levels", "how"), [(3, {}), (3, {"a": "none", "E": "complete", "noise": "complete"}), (14, {})]
+)
+def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) -> None:
+    """14 levels of six parameters are factored leaf by leaf, 3 levels as one matrix."""
+    entry = law("chinchilla").with_noise(kind)
+    runs = simulate(entry, n=12, group="family", levels=levels, seed=1).runs
+    plans = plan_parameters(entry, runs, Pooling(by=("family",), how=how))
+    built = build(entry, plans, runs)
+    value = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")
+    normals = normals_of(built)
+    rng = np.random.default_rng(levels)
+    for _ in range(3):
+        spreads = {
+            spread_name(plan.name, group): float(np.exp(rng.normal(-2, 0.5))) for plan in plans for group in plan.shared
+        }
+        w = rng.standard_normal(len(built.geometry.pull))
+        scale = []
+        for plan in plans:
+            scale += [1.0] * (1 if plan.separate is None else levels)
+            for group in plan.shared:
+                scale += [spreads[spread_name(plan.name, group)]] * levels
+        point = point_of(built, w, spreads)
+        z = normals(point)
+        log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
+        expected = expected_logp(entry, built, runs, z, spreads) + log_determinant
+        assert value(point) == pytest.approx(expected, rel=1e-7, abs=1e-5)
+
+
+def test_measured_errors_are_added_in_quadrature() -> None:
+    import pandas as pd
+
+    from bayesfit.runs import Runs
+
+    entry = law("mup_width")
+    frame = simulate(entry, seed=2).runs.to_frame()
+    frame["se"] = np.linspace(0.001, 0.1, len(frame))
+    runs = Runs.from_frame(pd.DataFrame(frame), inputs=["params"], loss_se="se")
+    built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
+    w = np.zeros(len(built.geometry.pull))
+    z = normals_of(built)({"w": w})
+    expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built.geometry, w, z, np.ones(len(w)))
+    found = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")({"w": w})
+    assert found == pytest.approx(expected, rel=1e-7, abs=1e-5)
+
+
+def test_the_pilot_starts_where_the_posterior_is_flat() -> None:
+    """At w = 0 the gradient in w vanishes: the pilot found the mode and its curvature."""
+    entry = law("chinchilla").with_noise(Noise(kind="normal"))
+    runs = simulate(entry, seed=5).runs
+    built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
+    slope = built.model.compile_dlogp(jacobian=True, mode="FAST_COMPILE")
+    assert np.abs(slope({"w": np.zeros(6)})).max() < 0.05
+
+
+def test_unknown_pooling_is_refused() -> None:
+    entry = law("chinchilla")
+    runs = simulate(entry, group="family", levels=3, seed=1).runs
+    from bayesfit.errors import SpecError
+
+    for how, message in (
+        ({"alfa": "none"}, "did you mean 'alpha'"),
+        ({"alpha": "partially"}, "did you mean 'partial'"),
+        ({"alpha": {"task": "none"}}, "not in by"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            plan_parameters(entry, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]
+
+
+def test_models_are_pymc_models_with_named_dims() -> None:
+    entry = law("chinchilla")
+    runs = simulate(entry, group="family", levels=3, seed=1).runs
+    built = build(entry, plan_parameters(entry, runs, Pooling(by=("family",))), runs)
+    assert isinstance(built.model, pm.Model)
+    assert built.model.coords["family"] == ("family_0", "family_1", "family_2")
+    assert {rv.name for rv in built.model.free_RVs} == {"w"} | {
+        f"{name}_sd_family" for name in ("E", "a", "b", "alpha", "beta", "sigma")
+    }
+    assert pytensor.config.floatX == "float64"

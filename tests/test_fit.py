@@ -1,0 +1,190 @@
+"""Fitting: settings, seeds, tables, and the checks that gate a fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayesfit as bf
+from bayesfit.diagnostics import diagnose
+
+
+def changed(fit: bf.Fit, group: str, **arrays: np.ndarray) -> bf.Fit:
+    """Return the fit with some of its draws or statistics replaced."""
+    tree = {name: fit.idata[name].to_dataset() for name in ("posterior", "latent", "sample_stats")}
+    data = tree[group]
+    tree[group] = data.assign({name: (data[name].dims, values) for name, values in arrays.items()})
+    tree["sample_stats"].attrs = {}
+    return replace(fit, idata=xr.DataTree.from_dict(tree))
+
+
+def failed(fit: bf.Fit) -> set[str]:
+    return {result.name for result in diagnose(fit.idata, fit.plans).failures}
+
+
+def test_truth_is_recovered(plain_fit: bf.Fit) -> None:
+    truth = bf.simulate("chinchilla", seed=1).truth
+    table = plain_fit.summary(0.99)
+    for name, value in truth.items():
+        assert table.loc[name, "q0.5"] < value < table.loc[name, "q99.5"]
+    assert plain_fit.check().passed
+
+
+def test_same_seed_same_draws_and_other_seed_others(plain_fit: bf.Fit) -> None:
+    arguments = {"draws": 500, "tune": 500, "progress": False}
+    again = bf.fit(plain_fit.runs, "chinchilla", seed=1, **arguments)
+    other = bf.fit(plain_fit.runs, "chinchilla", seed=2, **arguments)
+    for name in plain_fit.posterior:
+        np.testing.assert_array_equal(again.posterior[name], plain_fit.posterior[name])
+    assert not np.array_equal(other.posterior["E"], plain_fit.posterior["E"])
+
+
+def test_summary_lists_every_number_once(family_fit: bf.Fit) -> None:
+    table = family_fit.summary()
+    assert table.index.is_unique
+    expected = {f"{name}[family_{i}]" for name in ("E", "a", "alpha", "sigma", "C_c") for i in range(3)}
+    expected |= {f"{name}_population" for name in ("E", "a", "alpha", "sigma")}
+    expected |= {f"{name}_sd_family" for name in ("E", "a", "alpha", "sigma")}
+    assert set(table.index) == expected
+    assert list(table.columns) == ["median", "mean", "sd", "q5", "q95"]
+    assert (table["q5"] < table["median"]).all()
+    assert (table["median"] < table["q95"]).all()
+    # equal to quantiles taken by hand
+    draws = family_fit.posterior["alpha"].sel(family="family_1").values.ravel()
+    assert table.loc["alpha[family_1]", "q95"] == pytest.approx(np.quantile(draws, 0.95))
+    with pytest.raises(bf.SpecError, match="between 0 and 1"):
+        family_fit.summary(90)
+
+
+def test_derived_quantities_follow_their_formula(plain_fit: bf.Fit) -> None:
+    posterior, refs = plain_fit.posterior, plain_fit.runs.summaries()
+    by_hand = posterior["a"] * refs["ref.params"] ** posterior["alpha"]
+    np.testing.assert_allclose(plain_fit.derived()["A"], by_hand)
+
+
+def test_provenance_traces_the_fit(plain_fit: bf.Fit) -> None:
+    assert plain_fit.provenance["seed"] == 1
+    assert plain_fit.provenance["data_sha256"] == plain_fit.runs.sha256
+    assert set(plain_fit.provenance["versions"]) >= {"python", "bayesfit", "pymc", "arviz", "numpy"}
+    assert plain_fit.provenance["created"].startswith("20")
+
+
+def test_a_drawn_seed_is_recorded() -> None:
+    from bayesfit.sampling import Sampling
+
+    first, second = Sampling().seeded().seed, Sampling().seeded().seed
+    assert first is not None
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"law": "chinchila"}, "did you mean 'chinchilla'"),
+        ({"by": "family"}, r"write by=\['family'\]"),
+        ({"by": ["famly"]}, "'famly' is not a group"),
+        ({"draws": 0}, "draws must be a whole number"),
+        ({"chains": 2.5}, "chains must be a whole number"),
+        ({"seed": -1}, "seed must be"),
+        ({"fixed": {"F": 0}}, "no parameter 'F'"),
+        ({"priors": {"E": "Gamma(1, 2)"}}, "unknown prior 'Gamma'"),
+        ({"priors": {"E": "Normal(mean.loss, 1)"}}, "data summaries"),
+        ({"noise": "cauchy"}, "known: student_t, laplace, normal"),
+        ({"pooling": {"alpha": "none"}, "by": ["family", "size"]}, "one group at most"),
+        ({"allow": ["colinear"]}, "did you mean 'collinear'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_sampling(arguments: dict, message: str) -> None:
+    table = bf.simulate("chinchilla", n=10, group="family", levels=2, seed=1).runs.to_frame()
+    table["size"] = ["big" if value > 1e9 else "small" for value in table["params"]]
+    runs = bf.Runs.from_frame(table, groups=["family", "size"])
+    with pytest.raises((bf.SpecError, bf.DataError), match=message):
+        bf.fit(runs, **{"law": "chinchilla", "progress": False, **arguments})
+
+
+def test_a_fixed_parameter_is_not_sampled() -> None:
+    runs = bf.simulate("power_floor", parameters={"E": 0.0}, seed=3).runs
+    found = bf.fit(runs, "power_floor", fixed={"E": 0}, draws=300, tune=300, seed=1, progress=False)
+    assert set(found.posterior) == {"a", "alpha", "sigma"}
+    assert "E" not in found.summary().index
+
+
+def test_mode_is_near_the_median_and_needs_no_groups(plain_fit: bf.Fit, family_fit: bf.Fit) -> None:
+    mode, table = plain_fit.mode(), plain_fit.summary(0.9)
+    for name in ("E", "a", "b", "alpha", "beta", "A"):
+        assert table.loc[name, "q5"] < mode[name] < table.loc[name, "q95"]
+    with pytest.raises(bf.SpecError, match="without groups"):
+        family_fit.mode()
+
+
+def test_chains_that_disagree_fail(plain_fit: bf.Fit) -> None:
+    draws = plain_fit.posterior["alpha"].values.copy()
+    draws[0] += 3 * draws.std()
+    assert "R-hat" in failed(changed(plain_fit, "posterior", alpha=draws))
+
+
+def test_slow_mixing_fails(plain_fit: bf.Fit) -> None:
+    draws = np.sort(plain_fit.posterior["alpha"].values, axis=1)
+    found = failed(changed(plain_fit, "posterior", alpha=draws))
+    assert {"bulk effective sample size", "tail effective sample size"} <= found
+
+
+def test_divergences_fail(plain_fit: bf.Fit) -> None:
+    diverging = np.zeros_like(plain_fit.idata["sample_stats"]["diverging"].values)
+    diverging[0, :3] = True
+    bad = changed(plain_fit, "sample_stats", diverging=diverging)
+    assert failed(bad) == {"divergences"}
+    assert "3 in 2000 draws" in str(diagnose(bad.idata, bad.plans))
+
+
+def test_stuck_energy_fails(plain_fit: bf.Fit) -> None:
+    energy = np.sort(plain_fit.idata["sample_stats"]["energy"].values, axis=1)
+    assert failed(changed(plain_fit, "sample_stats", energy=energy)) == {"E-BFMI"}
+
+
+def test_deep_trees_fail(plain_fit: bf.Fit) -> None:
+    deep = np.ones_like(plain_fit.idata["sample_stats"]["maxdepth_reached"].values)
+    assert failed(changed(plain_fit, "sample_stats", maxdepth_reached=deep)) == {"tree depth"}
+
+
+def test_a_prior_against_the_data_fails_and_says_which() -> None:
+    runs = bf.simulate("power_floor", seed=3).runs
+    found = bf.fit(
+        runs, "power_floor", priors={"alpha": "LogNormal(log(3), 0.1)"}, draws=300, tune=300, seed=1, progress=False
+    )
+    conflict = [result for result in found.check().failures if result.name == "prior-posterior conflict"]
+    assert len(conflict) == 1
+    assert "alpha" in conflict[0].found
+    assert "priors=" in conflict[0].advice
+
+
+def test_a_level_on_its_own_equals_a_separate_fit() -> None:
+    """Without pooling, a family's posterior does not depend on the other families."""
+    simulation = bf.simulate("cerebras_c", n=12, group="family", levels=2, sigma=0.005, seed=4)
+    runs = simulation.runs
+    arguments = {"draws": 1500, "tune": 500, "seed": 1, "progress": False, "noise": "normal"}
+    nothing = dict.fromkeys(["E", "a", "alpha", "noise"], "none")
+    together = bf.fit(runs, "cerebras_c", by=["family"], pooling=nothing, **arguments)
+    one = runs.select(np.array(runs.table["family"]) == "family_0")
+    # centre the input alike, so that the parameters mean the same
+    ratio = runs.summaries()["ref.flops"] / one.summaries()["ref.flops"]
+    alone = bf.fit(one, "cerebras_c", **arguments)
+    alpha = together.posterior["alpha"].sel(family="family_0")
+    assert float(alpha.median()) == pytest.approx(float(alone.posterior["alpha"].median()), rel=0.04)
+    amplitude = together.posterior["a"].sel(family="family_0") * ratio**alpha
+    assert float(amplitude.median()) == pytest.approx(float(alone.posterior["a"].median()), rel=0.04)
+    assert "alpha_population" not in together.posterior
+
+
+def test_crossed_groups_add_on_the_link_scale() -> None:
+    table = bf.simulate("power_floor", n=8, group="family", levels=3, seed=5).runs.to_frame()
+    table["task"] = np.resize(["x", "x", "x", "y", "y", "y"], len(table))
+    runs = bf.Runs.from_frame(table, inputs=["x"], groups=["family", "task"])
+    found = bf.fit(runs, "power_floor", by=["family", "task"], draws=200, tune=300, chains=2, seed=1, progress=False)
+    assert found.posterior["alpha"].dims == ("chain", "draw", "family", "task")
+    latent = found.idata["latent"].to_dataset()
+    by_hand = np.exp(latent["alpha_location"] + latent["alpha_offset_family"] + latent["alpha_offset_task"])
+    xr.testing.assert_allclose(found.posterior["alpha"], by_hand.transpose("chain", "draw", "family", "task"))
