@@ -86,7 +86,7 @@ class Reader:
         any_unit: bool,
     ) -> None:
         self.df, self.where, self.formulas = df, where, formulas
-        self.declared, self.any_unit = declared | {*STANDARD, *where}, any_unit
+        self.declared, self.any_unit = declared | {*STANDARD, *where, *formulas}, any_unit
         self.faults: list[Fault] = []
         self.warnings: list[str] = []
         self._read: dict[str, np.ndarray | None] = {}
@@ -164,7 +164,7 @@ class Reader:
         formula = self.formulas[role]
         # data summaries are known only once the table is read
         formula.check({*map(str, self.df.columns), *(name for name in formula.names if "." not in name)})
-        checked = (self.declared | self.formulas.keys()) - {role}
+        checked = self.declared - {role}
         known = {name: self.numbers(name) if name in checked else self._raw(name) for name in sorted(formula.names)}
         numbers = np.broadcast_to(np.asarray(formula.evaluate(known), dtype=float), (len(self.df),))
         bad = ~np.isfinite(numbers)

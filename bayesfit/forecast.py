@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.errors import ConvergenceWarning, ExtrapolationWarning, NotConvergedError, SpecError
+from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
 from bayesfit.pooling import ParameterPlan, noise_names, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scenarios import read_scenarios
@@ -209,7 +209,12 @@ def forecast_tables(
     converged = ensure_converged(fit, allow_unconverged)
     name, stream, done = _output(fit, output), fit.seed if seed is None else seed, 0
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
-        table = read_scenarios(part, fit)
+        try:
+            table = read_scenarios(part, fit)
+        except DataError as error:
+            # rows are counted from the start of the stream
+            faults = [fault if fault.row is None else replace(fault, row=fault.row + done) for fault in error.faults]
+            raise DataError(faults, error.source) from None
         for start in range(0, len(table), block):
             rows = table.iloc[start : start + block]
             found = _forecast(fit, rows, name, stream, done, converged)
@@ -304,8 +309,6 @@ def _with_new_level(
     plan: ParameterPlan, location: xr.DataArray, z: xr.DataArray, group: str, level: str
 ) -> tuple[ParameterPlan, xr.DataArray]:
     """Add a level to a parameter whose levels stand on their own: it follows the prior, averaged over levels."""
-    from dataclasses import replace
-
     average = plan.prior.map(lambda argument: argument.mean(group))
     added = average.latent(z, NUMPY_LINKS).assign_coords({group: level})
     prior = replace(

@@ -535,7 +535,7 @@ def _collinear_faults(inputs: Mapping[str, np.ndarray]) -> list[Fault]:
         centred = columns - columns.mean(axis=0)
         scaled = centred / centred.std(axis=0)
         singular = np.linalg.svd(scaled, compute_uv=False)
-        if len(singular) == scaled.shape[1] and singular[-1] >= _COLLINEAR * singular[0]:
+        if singular[-1] >= _COLLINEAR * singular[0]:
             apart[name] = logs
         else:
             weights = np.abs(np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)[0])

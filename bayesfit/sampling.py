@@ -25,8 +25,8 @@ _LOG = logging.getLogger("bayesfit")
 
 _ATTEMPTS = 3
 _ACCEPT = 0.95
-#: Each attempt may make this many times more draws than the one before, and keep as many.
-_MOST_THINNING = 8
+#: Draws made for each draw kept, at most.
+_MOST_THINNING = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +131,12 @@ def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling
     needed = ESS_PER_CHAIN * settings.chains
     short = [result.value for result in report.trouble if result.name in (BULK, TAIL)]
     if short:
-        thin *= int(np.clip(np.ceil(1.5 * needed / max(min(short), 1.0)), 2, _MOST_THINNING))
+        thin *= max(2, int(np.ceil(1.5 * needed / max(min(short), 1.0))))
     elif all(result.name == R_HAT_NAME for result in report.trouble):
         thin *= 2
     if any(result.name not in (BULK, TAIL, R_HAT_NAME) for result in report.trouble):
         accept = 1 - (1 - accept) / 5
-    return accept, thin
+    return accept, min(thin, _MOST_THINNING)
 
 
 def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:

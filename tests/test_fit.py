@@ -11,6 +11,9 @@ import xarray as xr
 import bayesfit as bf
 from bayesfit.diagnostics import diagnose
 
+#: A single attempt, whatever its checks say: these tests are about something else.
+ONCE = {"nuts": {"target_accept": 0.9}}
+
 
 def changed(fit: bf.Fit, group: str, **arrays: np.ndarray) -> bf.Fit:
     """Return the fit with some of its draws or statistics replaced."""
@@ -27,9 +30,10 @@ def failed(fit: bf.Fit) -> set[str]:
 
 def test_truth_is_recovered(plain_fit: bf.Fit) -> None:
     truth = bf.simulate("chinchilla", seed=1).truth
-    table = plain_fit.summary(0.99)
+    table = plain_fit.summary()
     for name, value in truth.items():
-        assert table.loc[name, "q0.5"] < value < table.loc[name, "q99.5"]
+        assert abs(table.loc[name, "mean"] - value) < 4 * table.loc[name, "sd"]
+        assert table.loc[name, "sd"] < 0.2 * value
     assert plain_fit.check().passed
 
 
@@ -91,7 +95,8 @@ def test_a_drawn_seed_is_recorded() -> None:
         ({"seed": -1}, "seed must be"),
         ({"fixed": {"F": 0}}, "no parameter 'F'"),
         ({"priors": {"E": "Gamma(1, 2)"}}, "unknown prior 'Gamma'"),
-        ({"priors": {"E": "Normal(mean.loss, 1)"}}, "data summaries"),
+        ({"priors": {"E": "Normal(mean.loss, 1)"}}, "attributes are refused"),
+        ({"priors": {"E": "Normal(loss, 1)"}}, "data summaries"),
         ({"noise": "cauchy"}, "known: student_t, laplace, normal"),
         ({"pooling": {"alpha": "none"}, "by": ["family", "size"]}, "one group at most"),
         ({"allow": ["colinear"]}, "did you mean 'collinear'"),
@@ -107,7 +112,7 @@ def test_what_cannot_be_used_is_refused_before_sampling(arguments: dict, message
 
 def test_a_fixed_parameter_is_not_sampled() -> None:
     runs = bf.simulate("power_floor", parameters={"E": 0.0}, seed=3).runs
-    found = bf.fit(runs, "power_floor", fixed={"E": 0}, draws=300, tune=300, seed=1, progress=False)
+    found = bf.fit(runs, "power_floor", fixed={"E": 0}, draws=300, tune=300, seed=1, progress=False, sampler=ONCE)
     assert set(found.posterior) == {"a", "alpha", "sigma"}
     assert "E" not in found.summary().index
 
@@ -153,7 +158,14 @@ def test_deep_trees_fail(plain_fit: bf.Fit) -> None:
 def test_a_prior_against_the_data_fails_and_says_which() -> None:
     runs = bf.simulate("power_floor", seed=3).runs
     found = bf.fit(
-        runs, "power_floor", priors={"alpha": "LogNormal(log(3), 0.1)"}, draws=300, tune=300, seed=1, progress=False
+        runs,
+        "power_floor",
+        priors={"alpha": "LogNormal(log(3), 0.1)"},
+        draws=300,
+        tune=300,
+        seed=1,
+        sampler=ONCE,
+        progress=False,
     )
     conflict = [result for result in found.check().failures if result.name == "prior-posterior conflict"]
     assert len(conflict) == 1
@@ -165,7 +177,7 @@ def test_a_level_on_its_own_equals_a_separate_fit() -> None:
     """Without pooling, a family's posterior does not depend on the other families."""
     simulation = bf.simulate("cerebras_c", n=12, group="family", levels=2, sigma=0.005, seed=4)
     runs = simulation.runs
-    arguments = {"draws": 1500, "tune": 500, "seed": 1, "progress": False, "noise": "normal"}
+    arguments = {"draws": 1500, "tune": 500, "seed": 1, "progress": False, "noise": "normal", "sampler": ONCE}
     nothing = dict.fromkeys(["E", "a", "alpha", "noise"], "none")
     together = bf.fit(runs, "cerebras_c", by=["family"], pooling=nothing, **arguments)
     one = runs.select(np.array(runs.table["family"]) == "family_0")
@@ -183,7 +195,9 @@ def test_crossed_groups_add_on_the_link_scale() -> None:
     table = bf.simulate("power_floor", n=8, group="family", levels=3, seed=5).runs.to_frame()
     table["task"] = np.resize(["x", "x", "x", "y", "y", "y"], len(table))
     runs = bf.Runs.from_frame(table, inputs=["x"], groups=["family", "task"])
-    found = bf.fit(runs, "power_floor", by=["family", "task"], draws=200, tune=300, chains=2, seed=1, progress=False)
+    found = bf.fit(
+        runs, "power_floor", by=["family", "task"], draws=100, tune=200, chains=2, seed=1, sampler=ONCE, progress=False
+    )
     assert found.posterior["alpha"].dims == ("chain", "draw", "family", "task")
     latent = found.idata["latent"].to_dataset()
     by_hand = np.exp(latent["alpha_location"] + latent["alpha_offset_family"] + latent["alpha_offset_task"])

@@ -16,9 +16,9 @@ import pytest
 import bayesfit as bf
 from bayesfit.forecast import forecast, forecast_tables
 from bayesfit.risk import prob_better
-from tests.test_fit import changed
+from tests.test_fit import ONCE, changed
 
-LARGE = {"params": ["7B", "70B"], "tokens": ["140B", "1.4T"]}
+LARGE = {"params": ["7B", "20B"], "tokens": ["140B", "400B"]}
 
 
 def broken(fit: bf.Fit) -> bf.Fit:
@@ -98,9 +98,17 @@ def test_a_family_never_seen_is_drawn_from_the_population(family_fit: bf.Fit) ->
 def test_new_level_of_an_unpooled_parameter_follows_its_prior() -> None:
     runs = bf.simulate("cerebras_c", n=8, group="family", levels=3, sigma=0.005, seed=2).runs
     fit = bf.fit(
-        runs, "cerebras_c", by=["family"], pooling={"alpha": "none"}, draws=300, tune=400, seed=1, progress=False
+        runs,
+        "cerebras_c",
+        by=["family"],
+        pooling={"alpha": "none"},
+        draws=300,
+        tune=400,
+        seed=1,
+        progress=False,
+        sampler=ONCE,
     )
-    found = fit.forecast({"flops": 1e22, "family": ["family_0", "new"]}, allow_unconverged=fit.check().passed)
+    found = fit.forecast({"flops": 1e22, "family": ["family_0", "new"]}, allow_unconverged=True)
     widths = found.interval(0.9)["upper"] - found.interval(0.9)["lower"]
     assert widths.iloc[1] > 2 * widths.iloc[0]
 
@@ -196,7 +204,7 @@ def test_risk_agrees_with_the_draws(plain_fit: bf.Fit) -> None:
 
 
 def test_one_run_beats_another(plain_fit: bf.Fit) -> None:
-    found = plain_fit.forecast({"params": ["7B", "70B", "7B"], "tokens": ["140B", "1.4T", "140B"]})
+    found = plain_fit.forecast({"params": ["7B", "20B", "7B"], "tokens": ["140B", "400B", "140B"]})
     wins = prob_better(found)
     assert wins.iloc[1, 0] > 0.99
     assert wins.iloc[0, 1] + wins.iloc[1, 0] == pytest.approx(1)
@@ -207,12 +215,10 @@ def test_one_run_beats_another(plain_fit: bf.Fit) -> None:
 
 
 def test_outside_the_domain_is_an_error(plain_fit: bf.Fit) -> None:
-    law = bf.Law.from_text(
-        "loss = a*sqrt(2 - params/ref.params)", priors={"a": "LogNormal(log(median.loss), 0.1)"}
-    )
+    law = bf.Law.from_text("loss = a*sqrt(2 - params/ref.params)", priors={"a": "LogNormal(log(median.loss), 0.1)"})
     runs = bf.Runs.from_frame(pd.DataFrame({"params": np.geomspace(9e8, 1.1e9, 20), "loss": 2.0}), allow=["units"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bf.DataWarning)
-        fit = bf.fit(runs, law, draws=300, tune=300, seed=1, progress=False)
+        fit = bf.fit(runs, law, draws=300, tune=300, seed=1, progress=False, sampler=ONCE)
     with pytest.raises(bf.SpecError, match="outside its domain"):
         forecast(replace(fit), {"params": 1e12}, allow_unconverged=True)

@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesfit.cells import MANY, SHOWN, read_numbers
+from bayesfit.cells import read_numbers
 from bayesfit.errors import DataError, DataWarning, FormulaError, SpecError
 from bayesfit.runs import Allow, Runs
 
@@ -100,17 +100,17 @@ def test_faults_of_all_columns_come_in_one_error() -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("count", [MANY, MANY + 1])
+@pytest.mark.parametrize("count", [20, 21])
 def test_many_faults_alike_are_counted_not_listed(count: int) -> None:
     df = pd.DataFrame({"params": [1e9 + i for i in range(count)], "loss": -1.0})
     with pytest.raises(DataError) as caught:
         Runs.from_frame(df)
     faults = caught.value.faults
-    if count == MANY:
-        assert [fault.row for fault in faults] == [*range(1, MANY + 1)]
+    if count == 20:
+        assert [fault.row for fault in faults] == [*range(1, 21)]
     else:
-        assert [fault.row for fault in faults] == [*range(1, SHOWN + 1), None]
-        assert f"and {count - SHOWN} more rows" in faults[-1].message
+        assert [fault.row for fault in faults] == [1, 2, 3, 4, 5, None]
+        assert "and 16 more rows" in faults[-1].message
 
 
 def test_a_missing_column_is_told_once_however_often_it_is_used() -> None:
@@ -345,7 +345,7 @@ def test_names_that_differ_in_case_or_space_are_told(names: list[str]) -> None:
 
 def test_a_csv_is_read_as_a_frame_is(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
-    path.write_bytes('\ufeffparams, tokens ,loss,family\n70M,2e9,3.5,b\n\n160m,1G,3.4,"a, b"\n'.encode())
+    path.write_bytes('\ufeffparams, tokens ,loss,family\n70M,2e9,3.5,b\n\n160m, 1G, 3.4, "a, b"\n'.encode())
     runs = Runs.from_csv(path, groups=["family"])
     assert runs.values("params").tolist() == [7e7, 1.6e8]
     assert runs.values("tokens").tolist() == [2e9, 1e9]

@@ -47,7 +47,7 @@ class _Commands(TyperGroup):
             except KeyboardInterrupt:
                 if debug:
                     raise
-                tell_error("interrupted; nothing was written")
+                tell_error("interrupted")
                 raise typer.Exit(INTERRUPTED) from None
 
 
@@ -73,13 +73,16 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool,
+        typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Print the version and leave."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from (the traceback).")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", metavar="", help="Show where an error came from (the traceback).")
+    ] = False,
 ) -> None:
     """Fit scaling laws to small runs, and forecast large ones with honest bands."""
-    if not debug:
-        sys.excepthook = _unexpected
+    if debug:
+        sys.excepthook = sys.__excepthook__
 
 
 app.command("demo")(demo)
@@ -94,7 +97,9 @@ app.command("plot")(plot)
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    app(prog_name="bayesfit")
+    sys.excepthook = _unexpected
+    # called itself, the app would put its own hook in place of ours
+    typer.main.get_command(app)(prog_name="bayesfit")
 
 
 def _show_own_warnings() -> None:

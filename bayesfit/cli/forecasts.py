@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -11,7 +13,7 @@ import typer
 
 from bayesfit.cli.options import FitFile, Json, OutputName, Prob, Quiet, Set, Unconverged, Worse
 from bayesfit.cli.screen import Screen, records
-from bayesfit.errors import DataError, Fault, SpecError
+from bayesfit.errors import DataError, ExtrapolationWarning, Fault, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,23 +147,36 @@ def _streamed(
     from rich.console import Console
     from rich.progress import Progress
 
-    from bayesfit.forecast import forecast_tables
+    from bayesfit.forecast import FAR, forecast_tables
 
     _existing(path)
-    with path.open("rb") as source, Progress(console=Console(stderr=True), disable=not screen.live) as bar:
+    with (
+        path.open("rb") as source,
+        closing(_chunks(source, path)) as chunks,
+        Progress(console=Console(stderr=True), disable=not screen.live) as bar,
+    ):
         task = bar.add_task(f"forecasting {path.name}", total=path.stat().st_size)
-        chunks = _chunks(source, path)
-        for table in forecast_tables(
+        tables = forecast_tables(
             fit, chunks, prob=prob, output=output, allow_unconverged=allow_unconverged, block=_CHUNK
-        ):
+        )
+        far = 0.0
+        for table in tables:
+            far = max(far, float(table["decades_beyond"].max()))
             bar.update(task, completed=source.tell())
             if fit.pooling.by and "new_level" not in table:
                 # every block has the same columns, whether or not it has a level never seen
                 table.insert(list(table.columns).index("decades_beyond") + 1, "new_level", "")
             yield table
+        if far > FAR:
+            warnings.warn(
+                f"the farthest scenario lies {far:.1f} decades beyond the fitted runs; the band assumes that the law "
+                f"holds there",
+                ExtrapolationWarning,
+                stacklevel=2,
+            )
 
 
-def _chunks(source: BinaryIO, path: Path) -> Iterator[pd.DataFrame]:
+def _chunks(source: BinaryIO, path: Path) -> Generator[pd.DataFrame]:
     import pandas as pd
 
     try:

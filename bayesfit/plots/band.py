@@ -88,7 +88,8 @@ class _View:
         rows = self.rows(table, "")
         if self.group is None or self.group not in table.columns:
             return rows[:0] if self.group is None else rows
-        return rows[~table[self.group].astype(str).isin(self.levels).to_numpy()[rows]]
+        known = table[self.group].astype(str).isin(self.levels).to_numpy(bool)
+        return np.asarray(rows[~known[rows]])
 
     def colour(self, level: str) -> str:
         return style.colour(self.levels.index(level)) if level in self.levels else style.GREY

@@ -82,7 +82,7 @@ def check_x(fit: Fit, x: str) -> str:
 def x_values(table: pd.DataFrame, x: str, what: str) -> np.ndarray:
     """Return x of each row, compute from params and tokens where it is not a column."""
     if x in table.columns:
-        return table[x].to_numpy(float)
+        return np.asarray(table[x].to_numpy(float))
     if x == "flops" and {"params", "tokens"} <= {*table.columns}:
         return np.asarray(6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float))
     raise SpecError(f"{what} has no '{x}' to be drawn against; add that column, or choose another x=")

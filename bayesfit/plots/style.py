@@ -144,7 +144,7 @@ def mark_unconverged(fit: Fit, where: Axes | Figure, *, corner: Corner | None = 
 
     whole = isinstance(where, Figure)
     upper = (corner or ("lower right" if whole else "upper right")) == "upper right"
-    edge = 0.008 if whole else 0.02
+    edge = 0.015 if whole else 0.02
     where.text(
         1 - edge,
         1 - edge if upper else edge,

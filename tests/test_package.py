@@ -1,0 +1,99 @@
+"""The package as others get it: imports, exports, wheel, examples, README."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import bayesfit as bf
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("pandas", "pymc", "arviz", "pytensor", "xarray", "scipy", "matplotlib", "nutpie")
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_import_and_laws_load_nothing_heavy() -> None:
+    code = "import sys, json, bayesfit as bf; bf.law('chinchilla').latex; bf.laws(); print(json.dumps([*sys.modules]))"
+    assert not set(HEAVY) & set(json.loads(run(code)))
+
+
+def test_every_public_name_loads_and_is_documented() -> None:
+    for name in bf.__all__:
+        value = getattr(bf, name)
+        assert len((value.__doc__ or "").strip()) > 20, name
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = bf.nothing
+    assert set(bf.__all__) <= set(dir(bf))
+
+
+def test_the_function_fit_is_not_hidden_by_its_module() -> None:
+    importlib.import_module("bayesfit.fit")
+    assert (
+        run("import bayesfit as bf; import bayesfit.fit; from bayesfit import fit, law; print(callable(bf.fit))")
+        == "True\n"
+    )
+
+
+def test_wheel_installs_and_lists_the_models(tmp_path: Path) -> None:
+    """Built without network, installed into a new environment that borrows the dependencies of this one."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    cards = {f"bayesfit/models/{path.parent.name}/{path.name}" for path in (ROOT / "models").glob("*/*.toml")}
+    assert cards <= set(names)
+    assert {"bayesfit/py.typed", "bayesfit/datasets/open_models.csv"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests/", "models/"))]
+    venv.create(tmp_path / "env", with_pip=False)
+    place = next((tmp_path / "env").glob("lib/python*/site-packages"))
+    borrowed = [path for path in sys.path if path.endswith("site-packages")]
+    (place / "borrowed.pth").write_text("\n".join(borrowed))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place)
+    done = subprocess.run(
+        [
+            tmp_path / "env/bin/python",
+            "-c",
+            "import bayesfit; print(bayesfit.__file__); from bayesfit.cli import main; main()",
+            "laws",
+            "--json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    where, _, listed = done.stdout.partition("\n")
+    assert str(place) in where
+    assert {entry["id"] for entry in json.loads(listed)} == {entry.id for entry in bf.laws()}
+
+
+def test_the_lock_has_hashes_and_no_addresses() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in lock
+    pins = re.findall(r"^([a-z0-9._-]+)==", lock, re.MULTILINE)
+    assert {"pymc", "arviz", "nutpie", "pytest", "hatchling"} <= set(pins)
+    assert lock.count("--hash=sha256:") >= len(pins)
+
+
+def test_the_version_is_said_once() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == bf.__version__

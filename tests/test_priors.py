@@ -1,0 +1,105 @@
+"""Priors and noise against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import bayesfit as bf
+from bayesfit.noise import Noise
+from bayesfit.priors import NUMPY_LINKS, Prior, pooled_prior
+
+SUMMARIES = {"min.loss": 2.0, "median.loss": 3.0, "ref.params": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("Normal(1, 2)", stats.norm(1, 2)),
+        ("LogNormal(log(0.3), 0.6)", stats.lognorm(0.6, scale=0.3)),
+        ("HalfNormal(0.05)", stats.halfnorm(scale=0.05)),
+    ],
+)
+def test_priors_have_the_quantiles_of_their_distribution(text: str, reference) -> None:
+    prior = Prior.parse(text).resolve(SUMMARIES)
+    p = np.array([0.001, 0.05, 0.5, 0.95, 0.999])
+    z = stats.norm.ppf(p)
+    value = prior.value(prior.latent(z, NUMPY_LINKS), NUMPY_LINKS)
+    np.testing.assert_allclose(value, reference.ppf(p), rtol=1e-9)
+    np.testing.assert_allclose(prior.standard(value), z, rtol=1e-7)
+    np.testing.assert_allclose(prior.value(prior.link(value), NUMPY_LINKS), value)
+
+
+def test_logit_normal_stays_between_its_bounds() -> None:
+    prior = Prior.parse("LogitNormal(1.5, 1.5, 0, min.loss)").resolve(SUMMARIES)
+    value = prior.value(prior.latent(np.linspace(-5, 5, 101), NUMPY_LINKS), NUMPY_LINKS)
+    assert (value > 0).all()
+    assert (value < 2).all()
+    assert prior.value(prior.latent(0.0, NUMPY_LINKS), NUMPY_LINKS) == pytest.approx(2 / (1 + np.exp(-1.5)))
+
+
+@pytest.mark.parametrize("support", ["positive", "real", "unit"])
+def test_between_puts_the_mass_between(support) -> None:
+    prior = Prior.between(0.2, 0.7, prob=0.8, support=support).resolve({})
+    z = stats.norm.ppf([0.1, 0.9])
+    found = prior.value(prior.latent(z, NUMPY_LINKS), NUMPY_LINKS)
+    assert found == pytest.approx([0.2, 0.7], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((1.0, 0.5), "lower < upper"), ((-1.0, 0.5), "positive numbers"), ((0.1, 0.5, 1.5), "0 < prob < 1")],
+)
+def test_between_refuses_what_is_no_interval(arguments: tuple, message: str) -> None:
+    lower, upper, *prob = arguments
+    with pytest.raises(bf.SpecError, match=message):
+        Prior.between(lower, upper, prob=prob[0] if prob else 0.9)
+
+
+def test_data_aware_arguments_must_come_out_usable() -> None:
+    with pytest.raises(bf.SpecError, match=r"the prior of a, LogNormal\(log\(min.loss - 3\), 1\), comes out as"):
+        Prior.parse("LogNormal(log(min.loss - 3), 1)").resolve(SUMMARIES, "a")
+    with pytest.raises(bf.SpecError, match="needs max.loss"):
+        Prior.parse("LogNormal(log(max.loss), 1)").resolve(SUMMARIES, "a")
+
+
+def test_the_population_prior_covers_its_levels() -> None:
+    levels = [Prior.parse("LogitNormal(1.5, 1.5, 0, min.loss)").resolve({"min.loss": value}) for value in (2.0, 3.0)]
+    pooled = pooled_prior(levels)
+    assert (pooled.lower, pooled.upper, pooled.mu, pooled.sigma) == (0.0, 3.0, 1.5, 1.5)
+    apart = pooled_prior([Prior.parse("Normal(log(min.loss), 1)").resolve({"min.loss": v}) for v in (1.0, np.e**2)])
+    assert apart.mu == pytest.approx(1.0)
+    assert apart.sigma == pytest.approx(np.sqrt(1 + 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reference"), [("student_t", stats.t(4)), ("normal", stats.norm()), ("laplace", stats.laplace())]
+)
+def test_noise_densities_draws_and_information(kind, reference) -> None:
+    noise = Noise(kind=kind)
+    y = np.linspace(-3, 3, 13)
+    np.testing.assert_allclose(noise.logpdf(y, 0.5, 2.0), reference.logpdf((y - 0.5) / 2) - np.log(2))
+    draws = noise.draw(np.random.default_rng(0), (20_000,))
+    assert stats.kstest(draws, reference.cdf).pvalue > 0.001
+    # Fisher information of location and log scale, by the variance of the scores
+    step = 1e-4
+    location = (noise.logpdf(draws, step, 1.0) - noise.logpdf(draws, -step, 1.0)) / (2 * step)
+    scale = (noise.logpdf(draws, 0.0, np.exp(step)) - noise.logpdf(draws, 0.0, np.exp(-step))) / (2 * step)
+    assert np.mean(location**2) == pytest.approx(noise.location_information, rel=0.05)
+    assert np.mean(scale**2) == pytest.approx(noise.scale_information, rel=0.05)
+    # the weight is the score over the residual
+    np.testing.assert_allclose(location, noise.weight(draws) * draws, atol=2e-2 if kind == "laplace" else 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kind": "gauss"}, "known: student_t"),
+        ({"on": "logit"}, "did you mean 'log'"),
+        ({"nu": 0.0}, "must be positive"),
+    ],
+)
+def test_noise_refuses_what_it_does_not_know(arguments: dict, message: str) -> None:
+    with pytest.raises(bf.SpecError, match=message):
+        Noise(**arguments)
