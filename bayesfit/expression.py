@@ -333,7 +333,8 @@ def _token_reason(kind: str, token: str, previous: str, depth: int) -> str:
 def _python_tree(source: str, mode: str) -> ast.AST:
     """Parse with Python's own parser, which builds a tree and evaluates nothing."""
     try:
-        return ast.parse(source, mode=mode)
+        # the name is of no file: to show the line of a syntax error, Python would open a file of the name given here
+        return ast.parse(source, filename="", mode=mode)
     except SyntaxError as error:
         start = _offset(source, error.lineno or 1, max(0, (error.offset or 1) - 1))
         # Python goes on to suggest things that are no part of the language, such as ':='

@@ -155,7 +155,8 @@ def _content_sha256(tree: xr.DataTree) -> str:
 
     def add(*texts: object) -> None:
         for text in texts:
-            encoded = str(text).encode()
+            # damaged text may hold what is no character; it must hash, to something else
+            encoded = str(text).encode(errors="surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
 
     for key in sorted({str(key) for key in tree.attrs} - {"content_sha256"}):
