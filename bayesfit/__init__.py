@@ -23,14 +23,14 @@ if TYPE_CHECKING:
         SpecError,
         StoredFitError,
     )
-    from bayesfit.fit import Fit, fit
+    from bayesfit.fitting import Fit, fit
     from bayesfit.forecast import Forecast
     from bayesfit.noise import Noise
     from bayesfit.pooling import Pooling
     from bayesfit.priors import Prior
     from bayesfit.risk import assess_risk
     from bayesfit.runs import Runs
-    from bayesfit.simulate import simulate
+    from bayesfit.simulation import simulate
     from bayesfit.store import load
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ _HOME = {
     "DataError": "errors",
     "DataWarning": "errors",
     "ExtrapolationWarning": "errors",
-    "Fit": "fit",
+    "Fit": "fitting",
     "Forecast": "forecast",
     "FormulaError": "errors",
     "Law": "card",
@@ -54,11 +54,11 @@ _HOME = {
     "SpecError": "errors",
     "StoredFitError": "errors",
     "assess_risk": "risk",
-    "fit": "fit",
+    "fit": "fitting",
     "law": "catalog",
     "laws": "catalog",
     "load": "store",
-    "simulate": "simulate",
+    "simulate": "simulation",
 }
 
 __all__ = [
@@ -92,7 +92,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'bayesfit' has no attribute '{name}'")
     value = getattr(import_module(f"bayesfit.{_HOME[name]}"), name)
-    # a submodule of the same name (fit) would otherwise hide the function after its import
     globals()[name] = value
     return value
 

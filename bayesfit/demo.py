@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.forecast import Forecast
     from bayesfit.runs import Runs
 
@@ -65,7 +65,7 @@ def run_demo(out: Path, *, draws: int = 2000, seed: int = 1, screen: Screen | No
     screen.say("\n2. Fit", "bold")
     with sampling(screen):
         from bayesfit.catalog import law
-        from bayesfit.fit import fit
+        from bayesfit.fitting import fit
 
         found = law(LAW)
         screen.say(f"Law {found.id}, by {GROUP}: {found.text}")

@@ -276,7 +276,7 @@ def _screened(text: str) -> str:
         raise FormulaError(f"a formula is a text, found {type(text).__name__}")
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"a formula may have {MAX_LENGTH:,} characters, found {len(text):,}")
-    source = textwrap.dedent(text).strip(" \t\n")
+    source = textwrap.dedent(text).strip(" \t\n").replace("\t", " ")
     if not source:
         raise FormulaError("the formula is empty")
     position = depth = 0

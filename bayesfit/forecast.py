@@ -19,7 +19,7 @@ from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scenarios import read_scenarios
 
 if TYPE_CHECKING:
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Decades of compute (or of an input) beyond the fitted runs that a forecast may reach silently.
 FAR = 2.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,8 +21,6 @@ from bayesfit.priors import NUMPY_LINKS
 
 if TYPE_CHECKING:
     from bayesfit.build import Build
-
-_LOG = logging.getLogger("bayesfit")
 
 _ATTEMPTS = 3
 _ACCEPT = 0.95
@@ -107,6 +106,9 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         }
         with build.model, _quiet():
             drawn = pm.sample(**arguments)
+        if drawn["posterior"].sizes["draw"] < settings.draws * thin:
+            # the sampler hands over what it has when it is interrupted; part of a fit is none
+            raise KeyboardInterrupt("sampling was stopped")
         tree = posterior(build, _kept(drawn["posterior"].to_dataset(), thin))
         stats = drawn["sample_stats"].to_dataset()
         divergences = int(stats["diverging"].sum())
@@ -117,8 +119,10 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         report = diagnose(tree, build.plans)
         if number == attempts or not report.trouble:
             return tree
-        _LOG.info("attempt %d fails its checks:\n%s", number, report)
         accept, thin = _more_care(report, accept, thin, settings)
+        if settings.progress:
+            failed = ", ".join(result.name for result in report.trouble)
+            print(f"attempt {number} of {attempts} fails on {failed}; sampling again with more care", file=sys.stderr)
     raise AssertionError("the last attempt returns")
 
 

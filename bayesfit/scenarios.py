@@ -12,7 +12,7 @@ from bayesfit.cells import read_numbers, rows_fault
 from bayesfit.errors import DataError, Fault, SpecError, nearest
 
 if TYPE_CHECKING:
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 
 def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.DataFrame:

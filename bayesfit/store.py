@@ -22,10 +22,12 @@ from bayesfit.errors import BayesfitError, StoredFitError
 from bayesfit.pooling import Pooling
 
 if TYPE_CHECKING:
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Raised by one whenever an older version could not read the file.
 FORMAT = 1
+#: What reading a damaged HDF5 file raises, depending on which byte is wrong.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 _DRAWS = ("posterior", "latent", "sample_stats")
 _ATTRIBUTES = ("bayesfit_format", "card", "pooling", "provenance", "content_sha256")
 
@@ -66,6 +68,10 @@ def save(fit: Fit, path: str | Path) -> Path:
         tree.to_netcdf(temporary, engine="h5netcdf")
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
+        # temporary files are private; the fit gets the rights that any new file would have
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -91,7 +97,7 @@ def load(path: str | Path) -> Fit:
         For a file that is missing, truncated, of another program, of a newer version, or changed
         since it was saved.
     """
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.runs import Runs
 
     path = Path(path)
@@ -134,8 +140,7 @@ def _read(path: Path) -> xr.DataTree:
     try:
         with xr.open_datatree(path, engine="h5netcdf") as opened:
             return opened.load()
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        # the HDF5 library reports damage as any of these
+    except _DAMAGE as error:
         raise StoredFitError(f"{path} is damaged or cut short: {error}; fit again, or take a backup") from error
 
 

@@ -14,7 +14,7 @@ from bayesfit.catalog import law, laws
 from bayesfit.noise import Noise
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
 from bayesfit.priors import NUMPY_LINKS
-from bayesfit.simulate import simulate
+from bayesfit.simulation import simulate
 
 CARDS = [entry.id for entry in laws()]
 

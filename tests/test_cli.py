@@ -360,7 +360,7 @@ def test_fit_options_reach_the_fit(
         asked.update(arguments, runs=runs, law=law)
         return bf.load(fit_file)
 
-    monkeypatch.setattr(sys.modules["bayesfit.fit"], "fit", pretend)
+    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", pretend)
     out = tmp_path / "other.nc"
     said = run(
         *("fit", runs_file, "--law", "loss = E + a*(flops/ref.flops)**-b", "--by", "family", "--out", out, "--json"),
@@ -380,7 +380,7 @@ def test_fit_options_reach_the_fit(
 
 
 def test_fit_json_is_one_document(fit_file: Path, runs_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["bayesfit.fit"], "fit", lambda *_, **__: bf.load(fit_file))
+    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", lambda *_, **__: bf.load(fit_file))
     said = run("fit", runs_file, "--law", "cerebras_c", "--by", "family", "--json", "--quiet")
     told = json.loads(said.stdout)
     assert said.stderr == ""
@@ -393,7 +393,7 @@ def test_fit_json_is_one_document(fit_file: Path, runs_file: Path, monkeypatch: 
 def test_a_fit_that_fails_its_checks_is_saved_and_told(
     bad_fit: bf.Fit, runs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["bayesfit.fit"], "fit", lambda *_, **__: bad_fit)
+    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", lambda *_, **__: bad_fit)
     said = run("fit", runs_file, "--law", "cerebras_c", "--out", tmp_path / "bad.nc", code=1)
     assert "FAIL" in said.stdout
     assert "Next" not in said.stdout
@@ -420,7 +420,7 @@ def test_ctrl_c_ends_a_fit_without_a_file(runs_file: Path, tmp_path: Path, monke
         except KeyboardInterrupt:
             pytest.fail("a sampler that catches KeyboardInterrupt would go on")
 
-    monkeypatch.setattr(sys.modules["bayesfit.fit"], "fit", interrupted)
+    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", interrupted)
     before = signal.getsignal(signal.SIGINT)
     said = run("fit", runs_file, "--law", "cerebras_c", code=130)
     assert said.stderr.splitlines()[-1] == "error: interrupted"

@@ -547,6 +547,7 @@ def compare_in_pymc(batch: Batch, mode: Any, skip: Callable[[Tree, Mapping[str, 
     outputs = [expression.evaluate(tensors, backend=PYMC) for _, expression in used]
     for (tree, expression), output in zip(used, outputs, strict=True):
         assert set(output.dims) == dims_of(tree), expression.text
+        assert output.dtype == "float64", expression.text
     inputs = list(tensors.values())
     function = pytensor.function(inputs, [output.values for output in outputs], mode=mode, on_unused_input="ignore")
     seen: Counter[str] = Counter()

@@ -60,7 +60,7 @@ def test_between_refuses_what_is_no_interval(arguments: tuple, message: str) -> 
 def test_data_aware_arguments_must_come_out_usable() -> None:
     with pytest.raises(bf.SpecError, match=r"the prior of a, LogNormal\(log\(min.loss - 3\), 1\), comes out as"):
         Prior.parse("LogNormal(log(min.loss - 3), 1)").resolve(SUMMARIES, "a")
-    with pytest.raises(bf.SpecError, match="needs max.loss"):
+    with pytest.raises(bf.SpecError, match=r"needs max\.loss"):
         Prior.parse("LogNormal(log(max.loss), 1)").resolve(SUMMARIES, "a")
 
 
@@ -89,7 +89,9 @@ def test_noise_densities_draws_and_information(kind, reference) -> None:
     assert np.mean(location**2) == pytest.approx(noise.location_information, rel=0.05)
     assert np.mean(scale**2) == pytest.approx(noise.scale_information, rel=0.05)
     # the weight is the score over the residual
-    np.testing.assert_allclose(location, noise.weight(draws) * draws, atol=2e-2 if kind == "laplace" else 1e-6)
+    # (near Laplace noise's corner it is held finite)
+    away = np.abs(draws) > 2e-3
+    np.testing.assert_allclose(location[away], (noise.weight(draws) * draws)[away], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

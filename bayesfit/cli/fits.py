@@ -34,7 +34,7 @@ from bayesfit.cli.screen import Screen, tell_error
 from bayesfit.errors import SpecError
 
 if TYPE_CHECKING:
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 _ROWS_SHOWN = 60
 
@@ -138,7 +138,7 @@ def fit(
         screen.say(f"  {line}")
     start = time.monotonic()
     with sampling(screen):
-        from bayesfit.fit import fit as fitted
+        from bayesfit.fitting import fit as fitted
 
         done = fitted(
             runs,

@@ -18,7 +18,7 @@ from bayesfit.errors import DataError, ExtrapolationWarning, Fault, SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Scenarios that a terminal can show.
 _SHOWN = 200

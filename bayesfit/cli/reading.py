@@ -12,7 +12,7 @@ from bayesfit.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.pooling import How
     from bayesfit.runs import Runs
 

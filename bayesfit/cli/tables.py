@@ -147,7 +147,7 @@ def simulate(
     from bayesfit.cli.files import check_place, whole
     from bayesfit.cli.reading import numbers, ranges
     from bayesfit.errors import SpecError
-    from bayesfit.simulate import simulate as simulated
+    from bayesfit.simulation import simulate as simulated
 
     check_place(out)
     screen = Screen()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.forecast import Forecast
     from bayesfit.runs import Runs
 

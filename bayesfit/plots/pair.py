@@ -11,7 +11,7 @@ from bayesfit.plots import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Points in a panel; more only blacken it.
 _POINTS = 1000

@@ -14,7 +14,7 @@ from bayesfit.plots.style import number, symbol
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Fewer runs, or less of x in decades, than this do not tell how inputs go together.
 _RUNS, _DECADES = 3, 0.3

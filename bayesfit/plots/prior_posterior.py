@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.pooling import ParameterPlan
 
 #: A level each has a line while they are no more than this.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
     from bayesfit.noise import Noise
 
 #: Draws times runs that are held at once.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bayesfit.card import Law
-    from bayesfit.fit import Fit
+    from bayesfit.fitting import Fit
 
 #: Okabe and Ito's colours for colour-blind readers, without the two that are hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#5A5A5A")
