@@ -40,7 +40,8 @@ def _boxcox(z: Any, c: Any) -> Any:
 
 
 def _indicator(comparison: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    return lambda a, b: pmath.where(comparison(a, b), 1.0, 0.0)
+    # plain 1.0 and 0.0 would make it single precision
+    return lambda a, b: pmath.where(comparison(a, b), np.float64(1.0), np.float64(0.0))
 
 
 #: The formula language for PyMC, over tensors with named dims.

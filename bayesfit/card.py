@@ -287,7 +287,7 @@ class Law:
     @property
     def text(self) -> str:
         """Its equations, one a line."""
-        return "\n".join(f"{equation.target} = {one_line(equation.expression)}" for equation in self.equations)
+        return "\n".join(f"{equation.target} = {equation.expression.text}" for equation in self.equations)
 
     @property
     def free(self) -> Mapping[str, Parameter]:
@@ -506,11 +506,6 @@ def _known(law: Law, where: str, names: Iterable[str], known: Iterable[str]) -> 
             raise SpecError(
                 f"law {law.id}: {where} names '{name}'{nearest(name, known)}; known here: {', '.join(known)}"
             )
-
-
-def one_line(expression: Expression) -> str:
-    """Return a formula's text without line breaks, which only parentheses that may be gone allow."""
-    return " ".join(expression.text.split())
 
 
 def expected(text: str) -> tuple[float, float]:

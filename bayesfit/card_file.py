@@ -20,7 +20,6 @@ from bayesfit.card import (
     Parameter,
     Published,
     Recovery,
-    one_line,
 )
 from bayesfit.errors import SpecError, nearest
 from bayesfit.expression import parse_equations, parse_expression
@@ -96,10 +95,9 @@ def card_toml(law: Law) -> str:
         },
         "fixed": dict(law.fixed),
         "derived": {
-            name: {"formula": one_line(part.formula), **_told(part, but=("formula",))}
-            for name, part in law.derived.items()
+            name: {"formula": part.formula.text, **_told(part, but=("formula",))} for name, part in law.derived.items()
         },
-        "from_paper": {name: one_line(formula) for name, formula in law.from_paper.items()},
+        "from_paper": {name: formula.text for name, formula in law.from_paper.items()},
         "published": {name: _told(part) for name, part in law.published.items()},
         "limits": _told(law.limits),
         "recovery": _told(law.recovery) if law.recovery else {},

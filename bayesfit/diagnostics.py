@@ -22,6 +22,7 @@ CONFLICT_PROB = 0.001
 #: Name of the one check that more draws cannot mend.
 CONFLICT = "prior-posterior conflict"
 R_HAT_NAME = "R-hat"
+DIVERGENCES = "divergences"
 BULK = "bulk effective sample size"
 TAIL = "tail effective sample size"
 
@@ -165,7 +166,7 @@ def _divergences(stats: xr.Dataset) -> CheckResult:
     total = stats["diverging"].size * int(stats.attrs.get("thin", 1))
     most = int(DIVERGENT_SHARE * total)
     return CheckResult(
-        name="divergences",
+        name=DIVERGENCES,
         passed=count <= most,
         found=f"{count} in {total} draws",
         needed=f"at most {most}",

@@ -55,7 +55,7 @@ class Prior:
     def __post_init__(self) -> None:
         if self.family not in _ARGUMENTS:
             raise SpecError(
-                f"unknown prior '{self.family}'{nearest(self.family, _ARGUMENTS)}; known: {', '.join(_ARGUMENTS)}"
+                f"unknown prior '{self.family[:40]}'{nearest(self.family, _ARGUMENTS)}; known: {', '.join(_ARGUMENTS)}"
             )
         names = _ARGUMENTS[self.family]
         if len(self.arguments) != len(names):
@@ -79,6 +79,8 @@ class Prior:
         SpecError
             For an unknown distribution, a wrong number of arguments, or a bad formula in one.
         """
+        if not isinstance(text, str):
+            raise SpecError(f"a prior is a text such as 'LogNormal(log(0.3), 0.6)', found {type(text).__name__}")
         match = re.fullmatch(r"\s*([A-Za-z]+)\s*\((.*)\)\s*", text[:MAX_LENGTH], re.DOTALL)
         if match is None or len(text) > MAX_LENGTH:
             raise SpecError(f"expected a prior such as 'LogNormal(log(0.3), 0.6)', found {text[:60]!r}")
@@ -126,7 +128,7 @@ class Prior:
     def text(self) -> str:
         """The prior as written in a card."""
         # an argument may have been written over several lines inside parentheses
-        return f"{self.family}({', '.join(' '.join(argument.text.split()) for argument in self.arguments)})"
+        return f"{self.family}({', '.join(argument.text for argument in self.arguments)})"
 
     @property
     def names(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
-from bayesfit.diagnostics import BULK, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
+from bayesfit.diagnostics import BULK, DIVERGENCES, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
 from bayesfit.errors import SpecError
 from bayesfit.pooling import layout, spread_name
 from bayesfit.priors import NUMPY_LINKS
@@ -117,16 +117,19 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         stats.attrs |= {"target_accept": accept, "thin": thin, "attempts": number, "divergences": divergences}
         tree["sample_stats"] = xr.DataTree(stats)
         report = diagnose(tree, build.plans)
-        if number == attempts or not report.trouble:
+        # the check forgives one divergence in a thousand draws; another attempt usually has none
+        if number == attempts or not (report.trouble or divergences):
             return tree
-        accept, thin = _more_care(report, accept, thin, settings)
+        accept, thin = _more_care(report, divergences, accept, thin, settings)
         if settings.progress:
-            failed = ", ".join(result.name for result in report.trouble)
+            failed = ", ".join(result.name for result in report.trouble) or DIVERGENCES
             print(f"attempt {number} of {attempts} fails on {failed}; sampling again with more care", file=sys.stderr)
     raise AssertionError("the last attempt returns")
 
 
-def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling) -> tuple[float, int]:
+def _more_care(
+    report: Diagnostics, divergences: int, accept: float, thin: int, settings: Sampling
+) -> tuple[float, int]:
     """Return acceptance and thinning for another attempt, by what went wrong.
 
     Few runs leave narrow curved ridges (floor against exponent). There chains mix slowly, for which
@@ -136,9 +139,9 @@ def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling
     short = [result.value for result in report.trouble if result.name in (BULK, TAIL)]
     if short:
         thin *= max(2, int(np.ceil(1.5 * needed / max(min(short), 1.0))))
-    elif all(result.name == R_HAT_NAME for result in report.trouble):
+    elif report.trouble and all(result.name == R_HAT_NAME for result in report.trouble):
         thin *= 2
-    if any(result.name not in (BULK, TAIL, R_HAT_NAME) for result in report.trouble):
+    if divergences or any(result.name not in (BULK, TAIL, R_HAT_NAME) for result in report.trouble):
         accept = 1 - (1 - accept) / 5
     return accept, min(thin, _MOST_THINNING)
 

@@ -1,6 +1,7 @@
 """What every card promises, tested on each card of models/ because it is there.
 
-A new card needs no test of its own: put the TOML in its folder and run this file.
+A new card needs no test of its own: put the TOML in its folder and run this file. (`test_build.py` builds every card in
+PyMC and compares its density and gradient.)
 """
 
 from __future__ import annotations
@@ -199,12 +200,6 @@ def test_labelled_and_plain_arrays_agree(law: Law) -> None:
     for name in law.outputs:
         assert set(answer[name].dims) == {"draw", "run"}
         np.testing.assert_allclose(answer[name].transpose("draw", "run"), [p[name] for p in plain], rtol=1e-12)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# PLACE FOR THE LEAD: building in PyMC (bayesfit/build.py). For each card, on `simulated(law)`: the log density has a
-# finite gradient at 100 prior draws, and the PyMC value of the mean equals `law.mean`.
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_readme_lists_every_card() -> None:
