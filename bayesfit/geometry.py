@@ -61,6 +61,11 @@ class _Pilot:
         self.size = self.blocks[-1].where.stop
         self.known = {name: runs.values(name) for name in law.inputs} | runs.summaries()
         self.noise_of = noise_names(law)
+        self.noise_entries = np.flatnonzero(
+            np.concatenate(
+                [np.full(len(block.labels), block.plan.name in self.noise_of.values()) for block in self.blocks]
+            )
+        )
         self.observed, self.measured = {}, {}
         for output, spec in law.outputs.items():
             values = runs.values(output)
@@ -122,7 +127,12 @@ class _Pilot:
         return total if np.isfinite(total) else np.inf
 
     def curvature(self, z: np.ndarray, spreads: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradient of `objective` and its Fisher information."""
+        """Return the gradient of `objective` and its Fisher information.
+
+        The noise scales' part is that of their marginal posterior: each run counts for one less what
+        the law's parameters take of it (its leverage). Otherwise few runs, which the law can fit
+        exactly, would have a mode at no noise at all, where there is hardly any posterior mass.
+        """
         rows = self.rows(z, spreads)
         means, scales = self.outputs(rows)
         n = len(next(iter(self.observed.values())))
@@ -135,15 +145,21 @@ class _Pilot:
                 by_row = (moved_means[output] - means[output]) / _STEP, (moved_scales[output] - scales[output]) / _STEP
                 for slopes, slope in zip((mean_slopes, scale_slopes), by_row, strict=True):
                     self._spread_slope(slopes[output], plan, np.nan_to_num(slope), z, spreads)
+        for output in self.observed:
+            mean_slopes[output] /= np.exp(scales[output])[:, None]
+            information += self.law.outputs[output].noise.location_information * (
+                mean_slopes[output].T @ mean_slopes[output]
+            )
+        covariance = np.linalg.inv(information)
         for output, observed in self.observed.items():
             noise = self.law.outputs[output].noise
-            scale = np.exp(scales[output])
-            r = (observed - means[output]) / scale
+            r = (observed - means[output]) / np.exp(scales[output])
             weight = noise.weight(r)
-            for_mean, for_scale = mean_slopes[output] / scale[:, None], scale_slopes[output]
-            gradient -= for_mean.T @ (weight * r) + for_scale.T @ (weight * r**2 - 1)
-            information += noise.location_information * for_mean.T @ for_mean
-            information += noise.scale_information * for_scale.T @ for_scale
+            for_mean, for_scale = mean_slopes[output], scale_slopes[output]
+            leverage = noise.location_information * np.einsum("ij,jk,ik->i", for_mean, covariance, for_mean)
+            free = np.clip(1 - leverage, 0.0, 1.0)
+            gradient -= for_mean.T @ (weight * r) + for_scale.T @ (weight * r**2 - free)
+            information += noise.scale_information * for_scale.T @ (free[:, None] * for_scale)
         return gradient, information
 
     def _spread_slope(
@@ -165,12 +181,15 @@ class _Pilot:
             slopes[run, block.where.start + code] += slope * factor
 
     def climb(self, z: np.ndarray, spreads: dict[str, float], iterations: int) -> tuple[np.ndarray, float]:
-        """Return the optimum from `z` by damped Fisher scoring."""
+        """Return the optimum from `z`, the noise scales held, by damped Fisher scoring."""
         value, damping = self.objective(z, spreads), 1e-2
         if not np.isfinite(value):
             return z, np.inf
         for _ in range(iterations):
             gradient, information = self.curvature(z, spreads)
+            gradient[self.noise_entries] = 0.0
+            information[self.noise_entries] = information[:, self.noise_entries] = 0.0
+            information[self.noise_entries, self.noise_entries] = 1.0
             improved = False
             while damping < 1e8:
                 step = np.linalg.solve(information + damping * np.diag(np.diag(information)), gradient)
@@ -183,6 +202,14 @@ class _Pilot:
             if not improved or gain < 1e-6:
                 break
         return z, value
+
+    def settle(self, z: np.ndarray, spreads: dict[str, float]) -> np.ndarray:
+        """Return `z` with the noise scales moved towards their marginal mode by a Fisher step."""
+        gradient, information = self.curvature(z, spreads)
+        part = np.ix_(self.noise_entries, self.noise_entries)
+        moved = z.copy()
+        moved[self.noise_entries] -= np.clip(np.linalg.solve(information[part], gradient[self.noise_entries]), -1, 1)
+        return moved
 
 
 def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
@@ -197,8 +224,8 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
     shared = [block for block in problem.blocks if block.offset]
     spreads = {spread_name(block.plan.name, str(block.group)): 0.5 * block.plan.spread for block in shared}
     z = _start(problem, spreads)
-    for _ in range(_ROUNDS if shared else 1):
-        z, _value = problem.climb(z, spreads, _ITERATIONS)
+    for _ in range(_ROUNDS):
+        z, _value = problem.climb(problem.settle(z, spreads), spreads, _ITERATIONS)
         information = problem.curvature(z, spreads)[1]
         variance = np.diag(np.linalg.inv(information))
         for block in shared:
@@ -221,7 +248,9 @@ def posterior_mode(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> di
     from scipy.optimize import minimize
 
     problem = _Pilot(law, plans, runs)
-    z = problem.climb(_start(problem, {}), {}, _ITERATIONS)[0]
+    z = _start(problem, {})
+    for _ in range(_ROUNDS):
+        z = problem.climb(problem.settle(z, {}), {}, _ITERATIONS)[0]
     # Laplace noise has corners, at which a method without slopes does not get stuck
     found = minimize(
         problem.objective,

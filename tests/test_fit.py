@@ -160,7 +160,7 @@ def test_a_prior_against_the_data_fails_and_says_which() -> None:
     found = bf.fit(
         runs,
         "power_floor",
-        priors={"alpha": "LogNormal(log(3), 0.1)"},
+        priors={"alpha": "LogNormal(log(3), 0.3)"},
         draws=300,
         tune=300,
         seed=1,

@@ -71,7 +71,7 @@ def test_distance_counts_decades_and_far_ones_warn(plain_fit: bf.Fit) -> None:
     params, tokens = float(runs.values("params").max()), float(runs.values("tokens").max())
     inside = plain_fit.forecast({"params": params / 2, "tokens": tokens / 2})
     assert inside.distance.tolist() == [0.0]
-    outside = plain_fit.forecast({"params": 10 * params, "tokens": tokens / 2})
+    outside = plain_fit.forecast({"params": 10 * params, "tokens": tokens / 100})
     assert outside.distance[0] == pytest.approx(1.0)
     with pytest.warns(bf.ExtrapolationWarning, match="decades beyond the fitted runs"):
         plain_fit.forecast({"params": 500 * params, "tokens": 500 * tokens})
@@ -108,7 +108,9 @@ def test_new_level_of_an_unpooled_parameter_follows_its_prior() -> None:
         progress=False,
         sampler=ONCE,
     )
-    found = fit.forecast({"flops": 1e22, "family": ["family_0", "new"]}, allow_unconverged=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bf.ConvergenceWarning)
+        found = fit.forecast({"flops": 1e22, "family": ["family_0", "new"]}, allow_unconverged=True)
     widths = found.interval(0.9)["upper"] - found.interval(0.9)["lower"]
     assert widths.iloc[1] > 2 * widths.iloc[0]
 
