@@ -3,7 +3,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow examples recovery lint format lock clean
+.PHONY: help env demo test test-slow examples tables lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,13 +19,14 @@ demo: env ## fit the built-in data, forecast a held-out model, write demo/
 	.venv/bin/bayesfit demo --out demo
 
 test: lint ## lint, then the fast tests
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n 2 --dist worksteal --durations=15
 
 test-slow: env ## long statistical checks
 	$(PY) -m pytest -n 2 --dist loadgroup --run-slow -m slow
 
-recovery: env ## the recovery table of every card, written to tests/recovery/
+tables: env ## recompute the recovery and calibration tables in tests/ (an hour)
 	$(PY) -m tests.recovery
+	$(PY) -m tests.calibration
 
 examples: env ## run the examples at full length, with their figures
 	@set -e; for script in examples/[0-9]*.py; do echo "$$script"; $(PY) $$script; done
