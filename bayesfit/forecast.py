@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FAR = 2.0
 #: Largest number of draws times scenarios that is held at once (8 bytes each, a few copies).
 HELD = 20_000_000
+#: The same, for forecasts that stream.
+STREAMED = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +186,7 @@ def forecast_tables(
     output: str | None = None,
     allow_unconverged: bool = False,
     seed: int | None = None,
-    block: int = 2000,
+    block: int | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Forecast any number of scenarios in bounded memory.
 
@@ -199,7 +201,7 @@ def forecast_tables(
     limit
         Adds the probability of scoring above it.
     block
-        Scenarios worked on at once.
+        Scenarios worked on at once; by default as many as keep memory well under 1 GB.
 
     Yields
     ------
@@ -207,6 +209,8 @@ def forecast_tables(
         `Forecast.table` of each block, in order.
     """
     converged = ensure_converged(fit, allow_unconverged)
+    count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
+    block = max(1, STREAMED // count) if block is None else block
     name, stream, done = _output(fit, output), fit.seed if seed is None else seed, 0
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
         try:

@@ -24,4 +24,4 @@ def test_the_committed_table_is_calibrated() -> None:
 
 @pytest.mark.slow
 def test_ranks_are_uniform() -> None:
-    holds(calibrate(sets=50))
+    holds(calibrate(sets=40))

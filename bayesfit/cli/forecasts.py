@@ -156,9 +156,7 @@ def _streamed(
         Progress(console=Console(stderr=True), disable=not screen.live) as bar,
     ):
         task = bar.add_task(f"forecasting {path.name}", total=path.stat().st_size)
-        tables = forecast_tables(
-            fit, chunks, prob=prob, output=output, allow_unconverged=allow_unconverged, block=_CHUNK
-        )
+        tables = forecast_tables(fit, chunks, prob=prob, output=output, allow_unconverged=allow_unconverged)
         far = 0.0
         for table in tables:
             far = max(far, float(table["decades_beyond"].max()))

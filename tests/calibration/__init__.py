@@ -19,7 +19,7 @@ from bayesfit.noise import Noise
 from bayesfit.priors import NUMPY_LINKS, Prior
 
 TABLE = Path(__file__).with_name("table.csv")
-SETS, RANKS, LEVELS = 100, 99, 4
+SETS, RANKS, LEVELS = 60, 99, 4
 
 LAW = bf.Law.from_text(
     "loss = E + a*(params/ref.params)**-alpha",
