@@ -19,7 +19,7 @@ demo: env ## fit the built-in data, forecast a held-out model, write demo/
 	.venv/bin/bayesfit demo --out demo
 
 test: lint ## lint, then the fast tests
-	$(PY) -m pytest -n 2 --dist worksteal --durations=15
+	$(PY) -m pytest -n 2 --dist loadgroup --durations=10
 
 test-slow: env ## long statistical checks
 	$(PY) -m pytest -n 2 --dist loadgroup --run-slow -m slow

@@ -687,3 +687,11 @@ def test_a_demo_that_fails_its_checks_says_so(bad_fit: bf.Fit, tmp_path: Path, m
     monkeypatch.setattr(demo, "run_demo", lambda *_, **__: False)
     failed = run("demo", "--out", tmp_path / "demo", code=1)
     assert "fails its checks" in failed.stderr
+
+
+def test_a_missing_input_is_told_with_the_other_faults(tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("params,toks,loss\n1B,20B,2.9\n2B,40B,oops\n")
+    text = squeezed(run("check-data", table, "--law", "chinchilla", code=1).stderr)
+    assert "found 'oops'" in text
+    assert "the law needs the input 'tokens' (did you mean 'toks'?)" in text

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bayesfit.errors import SpecError, nearest
+from bayesfit.errors import DataError, Fault, SpecError, nearest
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
@@ -191,7 +191,22 @@ def read_runs(
         "derive": formulas,
         "allow": allow,
     }
-    return (Runs.from_parquet if _is_parquet(path) else Runs.from_csv)(path, **arguments)
+    try:
+        return (Runs.from_parquet if _is_parquet(path) else Runs.from_csv)(path, **arguments)
+    except DataError as error:
+        # a table with other faults never gets as far as `Runs.require`: tell all at once
+        lacking = [name for name in (law.inputs if law and inputs else ()) if name not in (inputs or ())]
+        raise DataError([*error.faults, *(_lacking(name, path) for name in lacking)], error.source) from None
+
+
+def _lacking(role: str, path: Path) -> Fault:
+    columns = columns_of(path)
+    return Fault(
+        kind="missing_column",
+        message=f"the law needs the input '{role}'{nearest(role, columns)}; the table has {', '.join(columns)}",
+        remedy=f"say which column it is, --column {role}=YOUR_COLUMN, or compute it with --derive",
+        column=role,
+    )
 
 
 def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
