@@ -202,3 +202,12 @@ def test_crossed_groups_add_on_the_link_scale() -> None:
     latent = found.idata["latent"].to_dataset()
     by_hand = np.exp(latent["alpha_location"] + latent["alpha_offset_family"] + latent["alpha_offset_task"])
     xr.testing.assert_allclose(found.posterior["alpha"], by_hand.transpose("chain", "draw", "family", "task"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("levels", "runs"), [(3, 10), (40, 30)])
+def test_neither_three_groups_nor_forty_diverge(levels: int, runs: int) -> None:
+    simulated = bf.simulate("chinchilla", n=runs, group="family", levels=levels, sigma=0.01, seed=levels).runs
+    found = bf.fit(simulated, "chinchilla", by=["family"], seed=1, progress=False)
+    assert found.check().passed
+    assert found.idata["sample_stats"].attrs["divergences"] == 0
