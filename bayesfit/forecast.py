@@ -166,14 +166,7 @@ def forecast(
             f"bayesfit.forecast.forecast_tables(fit, scenarios), or `bayesfit forecast --scenarios FILE --out FILE`"
         )
     found = _forecast(fit, table, _output(fit, output), fit.seed if seed is None else seed, 0, converged)
-    far = float(found.distance.max(initial=0.0))
-    if far > FAR:
-        warnings.warn(
-            f"the farthest scenario lies {far:.1f} decades beyond the fitted runs; the band assumes that the law "
-            f"holds there",
-            ExtrapolationWarning,
-            stacklevel=2,
-        )
+    _warn_if_far(float(found.distance.max(initial=0.0)))
     return found
 
 
@@ -206,12 +199,13 @@ def forecast_tables(
     Yields
     ------
     pandas.DataFrame
-        `Forecast.table` of each block, in order.
+        `Forecast.table` of each block, in order. A warning at the end says how far the farthest lies, if
+        past two decades.
     """
     converged = ensure_converged(fit, allow_unconverged)
     count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
     block = max(1, STREAMED // count) if block is None else block
-    name, stream, done = _output(fit, output), fit.seed if seed is None else seed, 0
+    name, stream, done, far = _output(fit, output), fit.seed if seed is None else seed, 0, 0.0
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
         try:
             table = read_scenarios(part, fit)
@@ -223,10 +217,12 @@ def forecast_tables(
             rows = table.iloc[start : start + block]
             found = _forecast(fit, rows, name, stream, done, converged)
             done += len(rows)
+            far = max(far, float(found.distance.max(initial=0.0)))
             result = found.table(prob)
             if limit is not None:
                 result[f"prob_above_{limit:g}"] = found.prob_above(limit)
             yield result
+    _warn_if_far(far)
 
 
 def ensure_converged(fit: Fit, allow_unconverged: bool) -> bool:
@@ -396,6 +392,16 @@ def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
         farthest = np.maximum(farthest, logs - np.log10(fitted.max()))
         farthest = np.maximum(farthest, np.log10(fitted.min()) - logs)
     return farthest
+
+
+def _warn_if_far(decades: float) -> None:
+    if decades > FAR:
+        warnings.warn(
+            f"the farthest scenario lies {decades:.1f} decades beyond the fitted runs; the band assumes that the law "
+            f"holds there",
+            ExtrapolationWarning,
+            stacklevel=3,
+        )
 
 
 def _output(fit: Fit, output: str | None) -> str:

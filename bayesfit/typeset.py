@@ -139,7 +139,7 @@ def _written_out(call: Call) -> Node:
             return apply("log", join(apply("exp", x), "+", apply("exp", y)))
         case "boxcox", (z, c):
             return join(join(apply("exp", join(c, "*", z)), "-", one), "/", c)
-    raise NotImplementedError(f"no LaTeX for {call.function}")
+    raise AssertionError(f"{call.function} has neither a symbol nor a way to write it out")
 
 
 def _latex_product(left: str, right: str) -> str:

@@ -75,6 +75,9 @@ def test_distance_counts_decades_and_far_ones_warn(plain_fit: bf.Fit) -> None:
     assert outside.distance[0] == pytest.approx(1.0)
     with pytest.warns(bf.ExtrapolationWarning, match="decades beyond the fitted runs"):
         plain_fit.forecast({"params": 500 * params, "tokens": 500 * tokens})
+    far = pd.DataFrame({"params": [params, 500 * params], "tokens": tokens})
+    with pytest.warns(bf.ExtrapolationWarning, match="decades beyond the fitted runs"):
+        assert len(pd.concat(forecast_tables(plain_fit, far, block=1))) == 2
 
 
 def test_a_family_never_seen_is_drawn_from_the_population(family_fit: bf.Fit) -> None:

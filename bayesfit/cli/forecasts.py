@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from bayesfit.cli.options import FitFile, Json, OutputName, Prob, Quiet, Set, Unconverged, Worse
 from bayesfit.cli.screen import Screen, records
-from bayesfit.errors import DataError, ExtrapolationWarning, Fault, SpecError
+from bayesfit.errors import DataError, Fault, SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,7 +146,7 @@ def _streamed(
     from rich.console import Console
     from rich.progress import Progress
 
-    from bayesfit.forecast import FAR, forecast_tables
+    from bayesfit.forecast import forecast_tables
 
     _existing(path)
     with (
@@ -157,21 +156,12 @@ def _streamed(
     ):
         task = bar.add_task(f"forecasting {path.name}", total=path.stat().st_size)
         tables = forecast_tables(fit, chunks, prob=prob, output=output, allow_unconverged=allow_unconverged)
-        far = 0.0
         for table in tables:
-            far = max(far, float(table["decades_beyond"].max()))
             bar.update(task, completed=source.tell())
             if fit.pooling.by and "new_level" not in table:
                 # every block has the same columns, whether or not it has a level never seen
                 table.insert(list(table.columns).index("decades_beyond") + 1, "new_level", "")
             yield table
-        if far > FAR:
-            warnings.warn(
-                f"the farthest scenario lies {far:.1f} decades beyond the fitted runs; the band assumes that the law "
-                f"holds there",
-                ExtrapolationWarning,
-                stacklevel=2,
-            )
 
 
 def _chunks(source: BinaryIO, path: Path) -> Generator[pd.DataFrame]:
