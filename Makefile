@@ -24,9 +24,8 @@ test: lint ## lint, then the fast tests
 test-slow: env ## long statistical checks
 	$(PY) -m pytest -n 2 --dist loadgroup --run-slow -m slow
 
-tables: env ## recompute the recovery and calibration tables in tests/ (an hour)
+tables: env ## recompute the recovery table in tests/recovery (half an hour)
 	$(PY) -m tests.recovery
-	$(PY) -m tests.calibration
 
 examples: env ## run the examples at full length, with their figures
 	@set -e; for script in examples/[0-9]*.py; do echo "$$script"; $(PY) $$script; done

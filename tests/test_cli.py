@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -361,7 +362,7 @@ def test_fit_options_reach_the_fit(
         asked.update(arguments, runs=runs, law=law)
         return bf.load(fit_file)
 
-    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", pretend)
+    monkeypatch.setattr(importlib.import_module("bayesfit.fitting"), "fit", pretend)
     out = tmp_path / "other.nc"
     said = run(
         *("fit", runs_file, "--law", "loss = E + a*(flops/ref.flops)**-b", "--by", "family", "--out", out, "--json"),
@@ -381,7 +382,7 @@ def test_fit_options_reach_the_fit(
 
 
 def test_fit_json_is_one_document(fit_file: Path, runs_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", lambda *_, **__: bf.load(fit_file))
+    monkeypatch.setattr(importlib.import_module("bayesfit.fitting"), "fit", lambda *_, **__: bf.load(fit_file))
     said = run("fit", runs_file, "--law", "cerebras_c", "--by", "family", "--json", "--quiet")
     told = json.loads(said.stdout)
     assert said.stderr == ""
@@ -394,7 +395,7 @@ def test_fit_json_is_one_document(fit_file: Path, runs_file: Path, monkeypatch: 
 def test_a_fit_that_fails_its_checks_is_saved_and_told(
     bad_fit: bf.Fit, runs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", lambda *_, **__: bad_fit)
+    monkeypatch.setattr(importlib.import_module("bayesfit.fitting"), "fit", lambda *_, **__: bad_fit)
     said = run("fit", runs_file, "--law", "cerebras_c", "--out", tmp_path / "bad.nc", code=1)
     assert "FAIL" in said.stdout
     assert "Next" not in said.stdout
@@ -421,7 +422,7 @@ def test_ctrl_c_ends_a_fit_without_a_file(runs_file: Path, tmp_path: Path, monke
         except KeyboardInterrupt:
             pytest.fail("a sampler that catches KeyboardInterrupt would go on")
 
-    monkeypatch.setattr(sys.modules["bayesfit.fitting"], "fit", interrupted)
+    monkeypatch.setattr(importlib.import_module("bayesfit.fitting"), "fit", interrupted)
     before = signal.getsignal(signal.SIGINT)
     said = run("fit", runs_file, "--law", "cerebras_c", code=130)
     assert said.stderr.splitlines()[-1] == "error: interrupted"
@@ -683,7 +684,7 @@ def test_what_the_demo_suggests_works(shown: tuple[Path, Result]) -> None:
 
 
 def test_a_demo_that_fails_its_checks_says_so(bad_fit: bf.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = sys.modules["bayesfit.demo"]
+    demo = importlib.import_module("bayesfit.demo")
     monkeypatch.setattr(demo, "run_demo", lambda *_, **__: False)
     failed = run("demo", "--out", tmp_path / "demo", code=1)
     assert "fails its checks" in failed.stderr

@@ -1,14 +1,12 @@
 """Simulation-based calibration: truths drawn from the prior must rank uniformly among the posterior's draws.
 
-``python -m tests.calibration`` rewrites ``table.csv``. Priors are fixed numbers here: data-aware ones move with each
-simulated data set, for which uniform ranks are not promised.
+Priors are fixed numbers here: data-aware ones move with each simulated data set, for which uniform ranks are not
+promised. ``make test-slow`` runs it.
 
 Talts, Betancourt, Simpson, Vehtari, Gelman 2018, arXiv:1804.06788.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ import bayesfit as bf
 from bayesfit.noise import Noise
 from bayesfit.priors import NUMPY_LINKS, Prior
 
-TABLE = Path(__file__).with_name("table.csv")
 SETS, RANKS, LEVELS = 60, 99, 4
 
 LAW = bf.Law.from_text(
