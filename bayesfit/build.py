@@ -252,8 +252,9 @@ def _observe(output: str, noise: Noise, mean: Any, sigma: Any, runs: Runs) -> No
     if output == "loss" and runs.loss_se is not None:
         measured = pmd.Data("loss_se", noise.measured(runs.loss_se, values), dims="run")
         sigma = pmath.sqrt(sigma**2 + measured**2)
-    name = f"log_{output}" if noise.on == "log" else output
-    mean = pmath.log(mean) if noise.on == "log" else mean
+    name = output if noise.on == "identity" else f"{noise.on}_{output}"
+    if noise.on != "identity":
+        mean = pmath.log(mean) - pmath.log1p(-mean) if noise.on == "logit" else pmath.log(mean)
     if noise.kind == "student_t":
         pmd.StudentT(name, nu=noise.nu, mu=mean, sigma=sigma, observed=observed)
     elif noise.kind == "laplace":

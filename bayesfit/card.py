@@ -21,6 +21,8 @@ from bayesfit.typeset import latex, latex_name
 Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient"]
 Trend = Literal["increasing", "decreasing"]
 Verified = Literal["read", "form read", "abstract", "memory"]
+#: What values an input may take; a share lies from 0 to 1.
+Support = Literal["positive", "nonnegative", "real", "share"]
 
 #: Half-normal scale, on the link scale, of how far groups lie apart: exponents are pooled strongly,
 #: amplitudes weakly.
@@ -43,11 +45,12 @@ _RESERVED_PARTS = ("_population", "_sd_", "_offset_")
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A column the law reads, with its unit and usual symbol (LaTeX)."""
+    """A column the law reads, with its unit, usual symbol (LaTeX), and the values it may take."""
 
     about: str = ""
     unit: str = "1"
     symbol: str = ""
+    support: Support = "positive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +208,10 @@ class Law:
         The way back: each parameter from a paper's coefficients (the same name where none is given).
     title, summary, aliases, reference, kind
         For people, and for finding it.
+    verified
+        How far the formula itself was verified; `Published.verified` speaks of numbers.
+    serves
+        Papers that state this law, or a trend that it describes, beside those in `reference`.
 
     Raises
     ------
@@ -225,6 +232,8 @@ class Law:
     aliases: tuple[str, ...] = ()
     reference: tuple[str, ...] = ()
     kind: str = ""
+    verified: Verified | Literal[""] = ""
+    serves: tuple[str, ...] = ()
     published: Mapping[str, Published] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -293,6 +302,13 @@ class Law:
     def free(self) -> Mapping[str, Parameter]:
         """The parameters that are fitted."""
         return {name: parameter for name, parameter in self.parameters.items() if name not in self.fixed}
+
+    @property
+    def support(self) -> dict[str, Support]:
+        """The values that inputs and outputs may take, where they need not be positive."""
+        found = {name: part.support for name, part in self.inputs.items() if part.support != "positive"}
+        on: dict[str, Support] = {"identity": "real", "logit": "share"}
+        return found | {name: on[part.noise.on] for name, part in self.outputs.items() if part.noise.on in on}
 
     @property
     def symbols(self) -> dict[str, str]:
@@ -445,6 +461,17 @@ def _validate_parameter(law: Law, name: str, parameter: Parameter, summaries: se
 
 
 def _validate_evidence(law: Law) -> None:
+    if law.verified and law.verified not in get_args(Verified):
+        raise SpecError(
+            f"law {law.id} says verified = '{law.verified}'{nearest(law.verified, get_args(Verified))}; "
+            f"known: {', '.join(get_args(Verified))}"
+        )
+    for name, part in law.inputs.items():
+        if part.support not in get_args(Support):
+            raise SpecError(
+                f"law {law.id}: support '{part.support}' of {name} is unknown"
+                f"{nearest(part.support, get_args(Support))}; known: {', '.join(get_args(Support))}"
+            )
     for key, published in law.published.items():
         if published.verified not in get_args(Verified):
             raise SpecError(

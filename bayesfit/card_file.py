@@ -29,15 +29,15 @@ from bayesfit.priors import Prior
 #: The card's tables, in the order in which they are written; the plain keys come first.
 _TABLES = ("inputs", "outputs", "parameters", "fixed", "derived", "from_paper", "published", "limits", "recovery")
 _TYPES = {
-    **dict.fromkeys(("id", "title", "summary", "kind", "equations"), "str"),
-    **dict.fromkeys(("aliases", "reference"), "tuple[str, ...]"),
+    **dict.fromkeys(("id", "title", "summary", "kind", "verified", "equations"), "str"),
+    **dict.fromkeys(("aliases", "reference", "serves"), "tuple[str, ...]"),
     "checks": "list",
     **dict.fromkeys(_TABLES, "Mapping"),
 }
 _NEEDED = ("id", "equations", "outputs", "parameters")
 #: What a field's annotation asks of the card.
 _ASKS: Mapping[str, tuple[str, type | tuple[type, ...]]] = {
-    **dict.fromkeys(("str", "Role", "Verified", "Kind", "Scale", "Prior", "Expression"), ("a text", str)),
+    **dict.fromkeys(("str", "Role", "Verified", "Kind", "Scale", "Support", "Prior", "Expression"), ("a text", str)),
     "bool": ("true or false", bool),
     "int": ("a whole number", int),
     **dict.fromkeys(("float", "float | None"), ("a number", (int, float))),
@@ -82,8 +82,10 @@ def card_toml(law: Law) -> str:
         "title": law.title,
         "summary": law.summary,
         "kind": law.kind,
+        "verified": law.verified,
         "aliases": list(law.aliases),
         "reference": list(law.reference),
+        "serves": list(law.serves),
         "equations": law.text + "\n",
         "inputs": {name: _told(part) for name, part in law.inputs.items()},
         "outputs": {
@@ -111,7 +113,7 @@ def _told(part: Any, but: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the fields of a part, ready for TOML; empty ones only where leaving them out would fill them in."""
     filled = {entry.name for entry in fields(part) if entry.default not in ("", MISSING)}
     if isinstance(part, Input):
-        filled = {"about", "unit", "symbol"}
+        filled = {"about", "unit", "symbol", "support"}
     return {
         key: value
         for key, value in asdict(part).items()
@@ -132,6 +134,8 @@ def _law(table: Mapping[str, Any], kind: str) -> Law:
         kind=table.get("kind", kind),
         aliases=tuple(table.get("aliases", ())),
         reference=tuple(table.get("reference", ())),
+        verified=table.get("verified", ""),
+        serves=tuple(table.get("serves", ())),
         equations=parse_equations(table["equations"]),
         inputs=_each(table, "inputs", _input),
         outputs=_each(table, "outputs", _output),

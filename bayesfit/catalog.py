@@ -71,9 +71,10 @@ def _read(path: Path) -> Law:
 
 
 def search(words: str) -> Iterator[Law]:
-    """Yield the laws whose id, aliases, title, summary or references hold every word."""
+    """Yield the laws whose names, title, summary, references or papers served hold every word."""
     wanted = words.lower().split()
     for entry in laws():
-        text = " ".join((entry.id, *entry.aliases, entry.title, entry.summary, *entry.reference)).lower()
+        parts = (entry.id, *entry.aliases, entry.title, entry.summary, *entry.reference, *entry.serves)
+        text = " ".join((*parts, *(published.source for published in entry.published.values()))).lower()
         if all(word in text for word in wanted):
             yield entry

@@ -6,13 +6,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bayesfit.errors import Fault, SpecError
 from bayesfit.expression import Expression
+
+if TYPE_CHECKING:
+    from bayesfit.card import Support
 
 STANDARD = ("params", "tokens", "flops")
 
@@ -69,6 +72,8 @@ class Reader:
         Roles of the table; a formula that names one takes its checked numbers.
     any_unit
         Whether values that look like the wrong unit are meant.
+    support
+        What values a role may take, where it need not be positive.
 
     Attributes
     ----------
@@ -84,9 +89,11 @@ class Reader:
         declared: frozenset[str],
         *,
         any_unit: bool,
+        support: Mapping[str, Support],
     ) -> None:
         self.df, self.where, self.formulas = df, where, formulas
         self.declared, self.any_unit = declared | {*STANDARD, *where, *formulas}, any_unit
+        self.support = support
         self.faults: list[Fault] = []
         self.warnings: list[str] = []
         self._read: dict[str, np.ndarray | None] = {}
@@ -156,7 +163,9 @@ class Reader:
     def _plain(self, role: str) -> np.ndarray:
         numbers, name = self._raw(role), self.where.get(role, role)
         if np.isfinite(numbers).any():
-            self.faults += range_faults(role, name, numbers, list(self.df[name]), any_unit=self.any_unit)
+            support = self.support.get(role, "positive")
+            cells = list(self.df[name])
+            self.faults += range_faults(role, name, numbers, cells, any_unit=self.any_unit, support=support)
         return numbers
 
     def _derived(self, role: str) -> np.ndarray:
@@ -173,7 +182,8 @@ class Reader:
         found, shown = f"{formula.text} gives", numbers.tolist()
         message, remedy = f"{found} {{value}}, expected a finite number", "correct the formula or the columns it uses"
         self.faults += rows_fault("not_finite", message, remedy, role, np.flatnonzero(bad), shown)
-        self.faults += range_faults(role, role, numbers, shown, found=found, any_unit=self.any_unit)
+        support = self.support.get(role, "positive")
+        self.faults += range_faults(role, role, numbers, shown, found=found, any_unit=self.any_unit, support=support)
         return numbers
 
 
@@ -283,7 +293,14 @@ def shortened(faults: list[Fault]) -> list[Fault]:
 
 
 def range_faults(
-    role: str, column: str, numbers: np.ndarray, cells: Sequence[object], *, found: str = "found", any_unit: bool
+    role: str,
+    column: str,
+    numbers: np.ndarray,
+    cells: Sequence[object],
+    *,
+    found: str = "found",
+    any_unit: bool,
+    support: Support = "positive",
 ) -> list[Fault]:
     """Return the faults of numbers that their role does not allow.
 
@@ -299,6 +316,8 @@ def range_faults(
         How messages begin: ``found``, or the formula that gave the number.
     any_unit
         Whether values that look like the wrong unit are meant.
+    support
+        What values a role may take that is none of the standard ones.
     """
     faults: list[Fault] = []
 
@@ -317,7 +336,9 @@ def range_faults(
         refuse("percent_accuracy", percent, f"{role} goes from 0 to 1 and this looks like percent", remedy)
         refuse("out_of_range", (numbers < 0) | (numbers > 100), f"{role} goes from 0 to 1", "correct it")
     else:
-        refuse("not_positive", numbers <= 0, f"{role} must be positive", "correct it, or leave the row out")
+        is_loss = role == "loss" or role.endswith("_loss")
+        own = "positive" if is_loss or role in _SMALLEST else support
+        faults += support_faults(own, role, column, numbers, cells, found=found)
         meant, positive = "or allow=['units'] if it is meant", numbers > 0
         if role in _SMALLEST and not any_unit:
             smallest, remedy = _SMALLEST[role]
@@ -325,11 +346,41 @@ def range_faults(
             refuse(
                 "wrong_unit", bad, f"{role} must be a plain count, not in millions or billions", f"{remedy}, {meant}"
             )
-        if (role == "loss" or role.endswith("_loss")) and not any_unit:
+        if is_loss and not any_unit:
             bad = positive & (numbers > _LARGEST_LOSS)
             remedy = f"take the log, derive={{'{role}': 'log({column})'}} (--derive '{role} = log({column})'), {meant}"
             refuse("wrong_unit", bad, f"{role} in nats is not that large: it looks like perplexity", remedy)
     return faults
+
+
+#: Kind of fault, and what is expected, of numbers outside a support.
+_OUTSIDE: Mapping[Support, tuple[str, str]] = {
+    "positive": ("not_positive", "must be positive"),
+    "nonnegative": ("negative", "must be zero or positive"),
+    "share": ("out_of_range", "goes from 0 to 1"),
+}
+
+
+def support_faults(
+    support: Support,
+    role: str,
+    column: str,
+    numbers: np.ndarray,
+    cells: Sequence[object],
+    *,
+    found: str = "found",
+    remedy: str = "correct it, or leave the row out",
+) -> list[Fault]:
+    """Return the faults of numbers outside the values that a role may take; see `range_faults`."""
+    outside = {
+        "positive": numbers <= 0,
+        "nonnegative": numbers < 0,
+        "share": (numbers < 0) | (numbers > 1),
+        "real": np.zeros(len(numbers), dtype=bool),
+    }[support]
+    rows = np.flatnonzero(np.isfinite(numbers) & outside)
+    kind, expected = _OUTSIDE.get(support, ("", ""))
+    return rows_fault(kind, f"{found} {{value}}, {role} {expected}", remedy, column, rows, cells)
 
 
 def likely(role: str, columns: Iterable[object]) -> str | None:

@@ -6,7 +6,7 @@ module; whatever is not on the list is refused. Nothing is ever passed to ``eval
 a formula from a stranger cannot run code.
 
 Grammar: ``+ - * / **``, unary minus, ``< <= > >=`` (worth 1 or 0), the functions of `FUNCTIONS`,
-numbers, names, and the data summaries ``ref.x``, ``min.x``, ``max.x``, ``median.x``.
+numbers, names, and the data summaries ``ref.x``, ``min.x``, ``max.x``, ``median.x``, ``mean.x``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_DEPTH = 100
 MAX_LITERAL_EXPONENT = 64
 MAX_NAME = 64
 
-#: Data summaries over the fitted runs: geometric mean, smallest, largest, median.
-SUMMARIES = ("ref", "min", "max", "median")
+#: Data summaries over the fitted runs: geometric mean, smallest, largest, median, arithmetic mean.
+SUMMARIES = ("ref", "min", "max", "median", "mean")
 
 #: Function name to number of arguments; ``sum(x, dim)`` takes the name of a dim.
 FUNCTIONS: Mapping[str, int] = {

@@ -224,7 +224,12 @@ def fit(
         law = law.fix(**fixed)
     by = _names(by)
     runs.require(
-        inputs=tuple(law.inputs), outputs=tuple(law.outputs), groups=by, n_parameters=len(law.free), allow=allow
+        inputs=tuple(law.inputs),
+        outputs=tuple(law.outputs),
+        groups=by,
+        n_parameters=len(law.free),
+        allow=allow,
+        support=law.support,
     )
     arrangement = Pooling(by=by, how=dict(pooling or {}))
     plans = plan_parameters(law, runs, arrangement)

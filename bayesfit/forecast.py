@@ -20,6 +20,7 @@ from bayesfit.scenarios import read_scenarios
 
 if TYPE_CHECKING:
     from bayesfit.fitting import Fit
+    from bayesfit.noise import Noise
 
 #: Decades of compute (or of an input) beyond the fitted runs that a forecast may reach silently.
 FAR = 2.0
@@ -45,8 +46,8 @@ class Forecast:
         Draws of the law's value, dims (chain, draw, scenario): uncertainty of the law alone.
     draws
         Draws of what a run would score, noise included, same dims.
-    on_log
-        Whether noise acts on the logarithm.
+    noise
+        How a run scatters about the law.
     distance
         Decades beyond the fitted runs, dim scenario; 0 inside.
     new_levels
@@ -60,7 +61,7 @@ class Forecast:
     unit: str
     expected: xr.DataArray
     draws: xr.DataArray
-    on_log: bool
+    noise: Noise
     distance: np.ndarray
     new_levels: tuple[str, ...]
     converged: bool
@@ -96,8 +97,8 @@ class Forecast:
         """
         law = self.expected.values.reshape(-1, len(self.scenarios))
         total = self._flat
-        if self.on_log:
-            law, total = np.log(law), np.log(total)
+        with np.errstate(all="ignore"):
+            law, total = self.noise.observed(law), self.noise.observed(total)
         noise = (total - law).std(axis=0)
         spread = law.std(axis=0)
         columns = {"law": spread, "noise": noise, "total": np.hypot(spread, noise)}
@@ -356,7 +357,7 @@ def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int,
         unit=fit.law.outputs[output].unit,
         expected=expected,
         draws=draws,
-        on_log=noise.on == "log",
+        noise=noise,
         distance=distance(fit, table),
         new_levels=tuple(new),
         converged=converged,
@@ -377,10 +378,14 @@ def _full(values: xr.DataArray, fit: Fit, table: pd.DataFrame) -> xr.DataArray:
 def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     """Return how many decades each scenario lies beyond the fitted runs.
 
-    Counted in whatever lies farthest out: each input of the law, and compute where runs and
+    Counted in whatever lies farthest out: each positive input of the law, and compute where runs and
     scenario have it (given, or 6 times params times tokens).
     """
-    pairs = [(table[name].to_numpy(float), fit.runs.values(name)) for name in fit.law.inputs]
+    pairs = [
+        (table[name].to_numpy(float), fit.runs.values(name))
+        for name, part in fit.law.inputs.items()
+        if part.support == "positive"
+    ]
     compute = fit.runs.compute
     if compute is not None and "flops" in table:
         pairs.append((table["flops"].to_numpy(float), compute))

@@ -12,7 +12,7 @@ from bayesfit.errors import SpecError, nearest
 from bayesfit.priors import Prior
 
 Kind = Literal["student_t", "laplace", "normal"]
-Scale = Literal["log", "identity"]
+Scale = Literal["log", "identity", "logit"]
 
 #: On the log scale: 95% of it below 10%, and typical sweeps scatter by 0.2% to 2%.
 DEFAULT_SCALE = Prior.parse("HalfNormal(0.05)")
@@ -29,7 +29,7 @@ class Noise:
         the log loss) or ``"normal"``.
     on
         ``"log"``: the logarithm of the output scatters about the logarithm of the law;
-        ``"identity"``: the output itself does.
+        ``"logit"``: the log-odds do, for shares between 0 and 1; ``"identity"``: the output itself does.
     scale
         Prior of the scale sigma, in units of `on` (0.01 on the log scale is about 1%).
     spread
@@ -80,14 +80,22 @@ class Noise:
 
     def observed(self, values: Any) -> Any:
         """Return values of the output on the scale on which they scatter."""
+        if self.on == "logit":
+            return np.log(values) - np.log1p(-values)
         return np.log(values) if self.on == "log" else values
 
     def released(self, values: Any) -> Any:
         """Undo `observed`."""
+        if self.on == "logit":
+            from scipy.special import expit
+
+            return expit(values)
         return np.exp(values) if self.on == "log" else values
 
     def measured(self, se: Any, values: Any) -> Any:
         """Return standard errors of the output on the scale on which it scatters."""
+        if self.on == "logit":
+            return se / (values * (1 - values))
         return se / values if self.on == "log" else se
 
     def logpdf(self, observed: Any, mean: Any, scale: Any) -> Any:

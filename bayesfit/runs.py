@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 import numpy as np
 import pandas as pd
 
-from bayesfit.cells import STANDARD, Reader, listed
+from bayesfit.cells import STANDARD, Reader, listed, support_faults
 from bayesfit.errors import DataError, DataWarning, Fault, SpecError, nearest
 from bayesfit.expression import SUMMARIES, parse_expression
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from bayesfit.card import Law, Support
 
 Allow = Literal["units", "one_group", "few_runs", "collinear"]
 
@@ -34,14 +36,16 @@ _COLLINEAR = 1e-3
 class Reading(TypedDict, total=False):
     """The arguments of `Runs.from_frame`, which readers of files take too."""
 
+    law: Law | str | None
     inputs: Sequence[str] | None
-    outputs: Sequence[str]
+    outputs: Sequence[str] | None
     groups: Sequence[str]
     columns: Mapping[str, str] | None
     loss: str | None
     loss_se: str | None
     n_items: str | None
     derive: Mapping[str, str] | None
+    support: Mapping[str, Support] | None
     allow: Collection[Allow]
     name: str
 
@@ -59,6 +63,8 @@ class Runs:
         (7e9, not 7), losses in nats, accuracies from 0 to 1. Not to be changed.
     inputs, outputs, groups
         Which columns are what.
+    support
+        What values a column may take, where it need not be positive.
     name
         Where it came from, for messages.
 
@@ -77,6 +83,7 @@ class Runs:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     groups: tuple[str, ...] = ()
+    support: Mapping[str, Support] = field(default_factory=dict)
     name: str = "the table"
 
     def __post_init__(self) -> None:
@@ -91,14 +98,16 @@ class Runs:
         cls,
         df: pd.DataFrame,
         *,
+        law: Law | str | None = None,
         inputs: Sequence[str] | None = None,
-        outputs: Sequence[str] = ("loss",),
+        outputs: Sequence[str] | None = None,
         groups: Sequence[str] = (),
         columns: Mapping[str, str] | None = None,
         loss: str | None = None,
         loss_se: str | None = None,
         n_items: str | None = None,
         derive: Mapping[str, str] | None = None,
+        support: Mapping[str, Support] | None = None,
         allow: Collection[Allow] = (),
         name: str = "the table",
     ) -> Runs:
@@ -108,11 +117,14 @@ class Runs:
         ----------
         df
             One row a run. Cells may be written ``7B`` or ``1.4T``.
+        law
+            A law, or the name of one: its inputs and outputs are read, with the values that they may
+            take.
         inputs
-            Roles of the inputs; by default those of params, tokens and flops that are there, and
-            every other role in `columns` and `derive`.
+            Roles of the inputs; by default those of params, tokens and flops that are there, those of
+            `law`, and every other role in `columns` and `derive`.
         outputs
-            Observed outputs.
+            Observed outputs; ``loss`` by default, or those of `law`.
         groups
             Columns that name a run's family, data set, task.
         columns
@@ -123,6 +135,9 @@ class Runs:
             Columns of the loss's standard error and of the number of evaluation items.
         derive
             Roles computed from columns or other roles: ``{"flops": "6*params*tokens"}``.
+        support
+            What values a role may take where it need not be positive: ``{"year": "real"}``; one of
+            ``nonnegative``, ``real``, ``share``. A `law` says it itself.
         allow
             ``"units"`` takes values that look like the wrong unit as they are.
         name
@@ -138,6 +153,9 @@ class Runs:
         if not isinstance(df, pd.DataFrame) or df.columns.nlevels > 1:
             raise SpecError(f"expected a pandas DataFrame with one row of column names, found {type(df).__name__}")
         check_allow(allow)
+        read_for = _law(law)
+        if outputs is None:
+            outputs = ("loss",) if read_for is None else tuple(read_for.outputs)
         for label, names in (("outputs", outputs), ("groups", groups), ("inputs", inputs or ())):
             if isinstance(names, str):
                 raise SpecError(f"{label} must be a list, found the text {names!r}; write {label}=[{names!r}]")
@@ -148,15 +166,17 @@ class Runs:
         formulas = {role: parse_expression(text) for role, text in (derive or {}).items()}
         others = (*outputs, *groups, *_MEASURED)
         named = [role for role in (*where, *formulas) if role not in others]
+        support = {**(read_for.support if read_for else {}), **(support or {})}
         if inputs is None:
-            roles = [role for role in STANDARD if role not in others and (role in df.columns or role in named)] + named
+            roles = [role for role in STANDARD if role not in others and (role in df.columns or role in named)]
+            roles += ([] if read_for is None else list(read_for.inputs)) + named
         else:
             roles = [*inputs, *(role for role in formulas if role not in others)]
         roles = list(dict.fromkeys(roles))
         measured = [role for role in _MEASURED if role in where or role in formulas]
         _check_roles(roles, outputs, groups, measured)
 
-        reader = Reader(df, where, formulas, frozenset((*roles, *others)), any_unit="units" in allow)
+        reader = Reader(df, where, formulas, frozenset((*roles, *others)), any_unit="units" in allow, support=support)
         if not roles:
             reader.no_input()
         values = {role: reader.names(role) for role in groups} | {
@@ -167,7 +187,12 @@ class Runs:
         if reader.faults:
             raise DataError(reader.faults, name)
         runs = cls(
-            table=pd.DataFrame(values), inputs=tuple(roles), outputs=tuple(outputs), groups=tuple(groups), name=name
+            table=pd.DataFrame(values),
+            inputs=tuple(roles),
+            outputs=tuple(outputs),
+            groups=tuple(groups),
+            support={role: support[role] for role in (*roles, *outputs) if role in support},
+            name=name,
         )
         for warning in (*reader.warnings, *runs._repeated()):
             warnings.warn(f"{name}: {warning}", DataWarning, skip_file_prefixes=(str(Path(__file__).parent),))
@@ -220,6 +245,7 @@ class Runs:
             roles = json.loads(dataset.attrs["roles"])
             name = str(dataset.attrs["name"])
             inputs, outputs, groups, measured = (roles[key] for key in ("inputs", "outputs", "groups", "measured"))
+            support = dict(roles.get("support", {}))
             df = pd.DataFrame({role: dataset[role].values for role in (*groups, *inputs, *outputs, *measured)})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SpecError(f"this dataset does not hold runs: {error}") from None
@@ -229,7 +255,14 @@ class Runs:
             # warnings were given, and units that look wrong allowed, when the table was first read
             warnings.simplefilter("ignore", DataWarning)
             return cls.from_frame(
-                df, inputs=inputs, outputs=outputs, groups=groups, columns=where, allow=units, name=name
+                df,
+                inputs=inputs,
+                outputs=outputs,
+                groups=groups,
+                columns=where,
+                support=support,
+                allow=units,
+                name=name,
             )
 
     def to_dataset(self) -> xr.Dataset:
@@ -237,7 +270,7 @@ class Runs:
         import xarray as xr
 
         numbers = [str(role) for role in self.table.columns if role not in self.groups]
-        roles = {"inputs": self.inputs, "outputs": self.outputs, "groups": self.groups}
+        roles = {"inputs": self.inputs, "outputs": self.outputs, "groups": self.groups, "support": dict(self.support)}
         return xr.Dataset(
             {role: ("run", self.values(role)) for role in numbers},
             coords={"run": np.arange(len(self))}
@@ -297,7 +330,7 @@ class Runs:
         if not wanted.any():
             raise SpecError("no run is left by this selection")
         chosen = self.table[wanted].reset_index(drop=True)
-        return Runs(table=chosen, inputs=self.inputs, outputs=self.outputs, groups=self.groups, name=self.name)
+        return replace(self, table=chosen)
 
     @property
     def loss_se(self) -> np.ndarray | None:
@@ -330,18 +363,12 @@ class Runs:
         return digest.hexdigest()
 
     def summaries(self, names: Collection[str] | None = None) -> dict[str, float]:
-        """Return ``ref.x`` (geometric mean), ``min.x``, ``max.x``, ``median.x`` of inputs and outputs, or of `names`.
+        """Return ``ref.x`` (geometric mean) and the other data summaries of inputs and outputs, or of `names`.
 
         A column with a value of zero has no geometric mean.
         """
-        found: dict[str, float] = {}
-        for name in (*self.inputs, *self.outputs) if names is None else names:
-            values = self.values(name)
-            if (values > 0).all():
-                found[f"ref.{name}"] = float(np.exp(np.log(values).mean()))
-            for summary in SUMMARIES[1:]:
-                found[f"{summary}.{name}"] = float(getattr(np, summary)(values))
-        return found
+        wanted = (*self.inputs, *self.outputs) if names is None else names
+        return {key: value for name in wanted for key, value in summaries_of(name, self.values(name)).items()}
 
     def faults_for(
         self,
@@ -350,6 +377,7 @@ class Runs:
         groups: Sequence[str],
         n_parameters: int,
         allow: Collection[Allow] = (),
+        support: Mapping[str, Support] | None = None,
     ) -> list[Fault]:
         """Return what keeps these runs from determining a law.
 
@@ -363,10 +391,16 @@ class Runs:
             Its number of fitted parameters.
         allow
             Faults that are meant: ``one_group``, ``few_runs``, ``collinear``.
+        support
+            What values the law's inputs and outputs may take, where they need not be positive.
         """
         check_allow(allow)
         faults = [self._missing(role, "input") for role in inputs if role not in self.inputs]
         faults += [self._missing(role, "output") for role in outputs if role not in self.outputs]
+        # reading the table has seen to it that every other column is positive
+        for role in (role for role in (*inputs, *outputs) if role in self.support):
+            values = self.values(role)
+            faults += support_faults((support or {}).get(role, "positive"), role, role, values, values.tolist())
         for group in groups:
             if group not in self.groups:
                 close = nearest(group, self.groups)
@@ -402,9 +436,10 @@ class Runs:
         groups: Sequence[str],
         n_parameters: int,
         allow: Collection[Allow] = (),
+        support: Mapping[str, Support] | None = None,
     ) -> None:
         """Raise a `DataError` with all of `faults_for`, if any."""
-        faults = self.faults_for(inputs, outputs, groups, n_parameters, allow)
+        faults = self.faults_for(inputs, outputs, groups, n_parameters, allow, support)
         if faults:
             raise DataError(faults, self.name)
 
@@ -434,6 +469,20 @@ class Runs:
             return []
         more = f" and {len(sets) - 5} more sets" if len(sets) > 5 else ""
         return [f"rows {'; '.join(sets[:5])}{more} are copies of one another; they are kept and count as separate runs"]
+
+
+def _law(law: Law | str | None) -> Law | None:
+    if not isinstance(law, str):
+        return law
+    from bayesfit.catalog import law as find
+
+    return find(law)
+
+
+def summaries_of(name: str, values: np.ndarray) -> dict[str, float]:
+    """Return the data summaries of a column; one with a value that is not positive has no geometric mean."""
+    found = {f"ref.{name}": float(np.exp(np.log(values).mean()))} if (values > 0).all() else {}
+    return found | {f"{summary}.{name}": float(getattr(np, summary)(values)) for summary in SUMMARIES[1:]}
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayesfit.cells import read_numbers, rows_fault
+from bayesfit.cells import read_numbers, rows_fault, support_faults
 from bayesfit.errors import DataError, Fault, SpecError, nearest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.
     Raises
     ------
     DataError
-        With every fault: a missing input or group, a cell that is no positive number.
+        With every fault: a missing input or group, a cell that is no number or not one the input may take.
     """
     table = _framed(scenarios)
     faults: list[Fault] = []
@@ -50,10 +50,8 @@ def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.
         elif name in fit.law.inputs or name in ("params", "tokens", "flops"):
             numbers, wrong = read_numbers(table[name], name)
             faults += wrong
-            bad = np.flatnonzero(numbers <= 0)
-            faults += rows_fault(
-                "not_positive", f"found {{value}}, {name} must be positive", "correct it", name, bad, list(table[name])
-            )
+            support = fit.law.inputs[name].support if name in fit.law.inputs else "positive"
+            faults += support_faults(support, name, name, numbers, list(table[name]), remedy="correct it")
             columns[name] = numbers
         else:
             columns[name] = table[name].to_numpy()

@@ -10,7 +10,6 @@ import numpy as np
 
 from bayesfit.card import Law
 from bayesfit.errors import SpecError, nearest
-from bayesfit.expression import SUMMARIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +76,7 @@ def simulate(
     """
     import pandas as pd
 
-    from bayesfit.runs import Runs
+    from bayesfit.runs import Runs, summaries_of
 
     if isinstance(law, str):
         from bayesfit.catalog import law as find
@@ -86,8 +85,7 @@ def simulate(
     rng = np.random.default_rng(seed)
     design = _design(law, inputs, n, levels, rng)
     code = np.arange(len(design)) % levels
-    summaries = {f"ref.{name}": float(np.exp(np.log(design[name]).mean())) for name in law.inputs}
-    summaries |= {f"{s}.{name}": float(getattr(design[name], s)()) for s in SUMMARIES[1:] for name in law.inputs}
+    summaries = {k: v for name in law.inputs for k, v in summaries_of(name, design[name].to_numpy()).items()}
     centre = _centre(law, parameters, published, summaries)
     truth: dict[str, Any] = {}
     for name, value in centre.items():
@@ -115,6 +113,7 @@ def simulate(
         inputs=tuple(law.inputs),
         outputs=tuple(law.outputs),
         groups=() if group is None else (group,),
+        support=law.support,
         allow=["units"],
         name=f"runs simulated from {law.id}",
     )

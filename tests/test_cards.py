@@ -20,8 +20,9 @@ from matplotlib.mathtext import MathTextParser
 from bayesfit.card import Law, check_values, derived_values, expected
 from bayesfit.card_file import card_toml, read_card
 from bayesfit.catalog import models_folder
-from bayesfit.expression import SUMMARIES, parse_expression
+from bayesfit.expression import parse_expression
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
+from bayesfit.runs import summaries_of
 from bayesfit.typeset import latex, latex_name
 
 CARDS = sorted(models_folder().glob("*/*.toml"))
@@ -84,6 +85,7 @@ def test_reading_what_was_written_gives_the_same_law(law: Law) -> None:
 def test_the_card_gives_its_evidence(law: Law) -> None:
     assert law.reference
     assert law.checks
+    assert law.verified, "say how far the formula was verified"
     if not law.published:
         assert "no published coefficients" in law.summary.lower(), "say in the summary why there are none"
     for reference in law.reference:
@@ -187,7 +189,9 @@ def test_prior_draws_give_plausible_outputs(law: Law) -> None:
         losses = np.array([law.mean({**inputs, **summaries, **draw})[output] for draw in draws])
         low, high = summaries[f"min.{output}"], summaries[f"max.{output}"]
         assert np.isfinite(losses).all()
-        assert ((losses > low / 10) & (losses < high * 10)).mean() >= 0.9
+        decade = 9 * (high - low)
+        ends = (low / 10, high * 10) if law.outputs[output].noise.on == "log" else (low - decade, high + decade)
+        assert ((losses > ends[0]) & (losses < ends[1])).mean() >= 0.9
 
 
 def test_labelled_and_plain_arrays_agree(law: Law) -> None:
@@ -274,9 +278,7 @@ def simulated(law: Law) -> tuple[dict[str, np.ndarray], dict[str, float]]:
 
 def summary(column: str, values: np.ndarray) -> Iterator[tuple[str, float]]:
     """Yield what formulas may know of a column."""
-    functions = {"ref": lambda x: np.exp(np.log(x).mean()), "min": np.min, "max": np.max, "median": np.median}
-    for name in SUMMARIES:
-        yield f"{name}.{column}", float(functions[name](values))
+    yield from summaries_of(column, values).items()
 
 
 def resolved(law: Law, summaries: Mapping[str, float]) -> dict[str, ResolvedPrior]:
@@ -296,8 +298,13 @@ def prior_draws(
 
 
 def wide_grid(law: Law, name: str) -> np.ndarray:
-    """Return values of an input from three decades below the recovery design to three above; shares stay below 1."""
+    """Return values of an input from three decades below the recovery design to three above, as far as it may go."""
     assert law.recovery is not None
-    values = law.recovery.inputs[name]
-    high = max(values) if law.inputs[name].unit == "share" else max(values) * 1e3
-    return np.geomspace(min(values) / 1e3, high, 61)
+    values, support = law.recovery.inputs[name], law.inputs[name].support
+    if support == "share":
+        return np.linspace(0.0, 1.0, 61)
+    if support == "real":
+        reach = max(values) - min(values)
+        return np.linspace(min(values) - reach, max(values) + reach, 61)
+    grid = np.geomspace(min(value for value in values if value > 0) / 1e3, max(values) * 1e3, 61)
+    return np.concatenate([[0.0], grid]) if support == "nonnegative" else grid

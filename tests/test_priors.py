@@ -98,7 +98,7 @@ def test_noise_densities_draws_and_information(kind, reference) -> None:
     ("arguments", "message"),
     [
         ({"kind": "gauss"}, "known: student_t"),
-        ({"on": "logit"}, "did you mean 'log'"),
+        ({"on": "lg"}, "did you mean 'log'"),
         ({"nu": 0.0}, "must be positive"),
     ],
 )

@@ -517,7 +517,7 @@ def test_summaries() -> None:
     assert "ref.accuracy" not in found
     assert {name.split(".")[1] for name in found} == {"params", "tokens", "loss", "accuracy"}
     assert runs.summaries(["tokens"]) == {name: value for name, value in found.items() if name.endswith(".tokens")}
-    assert len(runs.summaries(["tokens"])) == 4
+    assert len(runs.summaries(["tokens"])) == 5
 
 
 def test_compute() -> None:

@@ -9,6 +9,7 @@ import typer
 
 from bayesfit.cli.screen import Screen, brief
 from bayesfit.errors import SpecError
+from bayesfit.expression import SUMMARIES
 
 if TYPE_CHECKING:
     from bayesfit.card import Check, Law, Published
@@ -20,6 +21,8 @@ _VERIFIED = {
     "abstract": "from the abstract only",
     "memory": "from memory, not verified",
 }
+#: The scales on which outputs scatter, in words.
+_SCALES = {"log": "the log", "logit": "the log-odds", "identity": "it"}
 
 
 def laws(
@@ -136,12 +139,12 @@ def _show(screen: Screen, law: Law, name: str) -> None:
     heading("Formula")
     for line in law.text.splitlines():
         screen.result(line, indent=2)
-    if any(f"{summary}." in law.text for summary in ("ref", "min", "max", "median")):
+    if any(f"{summary}." in law.text for summary in SUMMARIES):
         screen.result("  ref.x is the geometric mean of x over the fitted runs", "dim")
     heading("Inputs and outputs")
     rows = [(name, "input", part.unit, part.about, "") for name, part in law.inputs.items()]
     for name_, output in law.outputs.items():
-        noise = f"{output.noise.kind} on {'the log' if output.noise.on == 'log' else 'it'}"
+        noise = f"{output.noise.kind} on {_SCALES[output.noise.on]}"
         rows.append((name_, "output", output.unit, output.about, noise))
     screen.table(("name", "", "unit", "about", "noise"), rows)
     heading("Parameters")
@@ -169,10 +172,14 @@ def _show(screen: Screen, law: Law, name: str) -> None:
     if limits:
         heading("Limits")
         screen.result(f"  {'; '.join(limits)}")
-    if law.reference:
-        heading("References")
-        for reference in law.reference:
-            screen.result(reference, indent=2)
+    if law.verified:
+        heading("Verified")
+        screen.result(f"the formula: {_VERIFIED[law.verified]}", indent=2)
+    for title, papers in (("References", law.reference), ("Serves", law.serves)):
+        if papers:
+            heading(title)
+            for paper in papers:
+                screen.result(paper, indent=2)
     screen.say()
     screen.say("Fit it:")
     screen.command(f"bayesfit fit RUNS.csv --law {name}")

@@ -189,6 +189,7 @@ def read_runs(
         "loss_se": loss_se,
         "n_items": n_items,
         "derive": formulas,
+        "support": None if law is None else law.support,
         "allow": allow,
     }
     try:
@@ -228,8 +229,9 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
         if name not in groups and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
             raise SpecError(f"--set {name}: write {text} without thousands separators, or as 70B")
         found[name] = [part.strip() for part in text.split(",")]
+        support = fit.law.inputs[name].support if name in inputs else "positive"
         for part in found[name]:
-            if name not in groups and number(part, f"--set {name}") <= 0:
+            if name not in groups and number(part, f"--set {name}") <= 0 and support == "positive":
                 raise SpecError(f"--set {name}: found {part}, {name} must be positive")
     missing = [name for name in (*inputs, *groups) if name not in typed]
     if missing:

@@ -261,8 +261,8 @@ def _curve(view: _View, level: str, path: Path, end: float, probs: tuple[float, 
     for prob in probs:
         ends = found.interval(prob)
         edges[prob] = (
-            _smooth(ends["lower"].to_numpy(float), median, found.on_log),
-            _smooth(ends["upper"].to_numpy(float), median, found.on_log),
+            _smooth(ends["lower"].to_numpy(float), median, found.noise.on == "log"),
+            _smooth(ends["upper"].to_numpy(float), median, found.noise.on == "log"),
         )
     return Curve(x=grid, median=median, edges=edges, inside=float(own.max()))
 
