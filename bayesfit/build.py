@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bayesfit.expression import Backend
 from bayesfit.geometry import Geometry, pilot
 from bayesfit.noise import Noise
 from bayesfit.pooling import Block, ParameterPlan, layout, noise_names, spread_name
+from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
@@ -76,32 +78,84 @@ PYMC: Backend = {
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """A PyMC model with what is needed to read its draws.
+    """What a PyMC model is made from, and what is needed to read its draws.
+
+    Whatever depends on the runs is data of the model (`data`). Builds of equal `structure` have the same
+    graph, so that one compiled model serves them all.
 
     Parameters
     ----------
-    model
-        Free variables: `w`, the vector that the sampler moves, and the standard deviation of each
-        partially pooled parameter over each group.
+    law
+        The law.
     geometry
-        How `w` gives the standard normals of `plans`.
+        How the vector `w` that the sampler moves gives the standard normals of `plans`.
     plans, levels
         The parameters, and the levels of each group.
+    data
+        Every array of the model, with its dims.
     """
 
-    model: pm.Model
+    law: Law
     geometry: Geometry
     plans: tuple[ParameterPlan, ...]
     levels: Mapping[str, tuple[str, ...]]
+    data: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
 
     @property
     def start(self) -> dict[str, Any]:
         """The pilot's optimum, as an initial point."""
         return {"w": np.zeros(len(self.geometry.pull)), **self.geometry.spreads}
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The stretches of the vector of standard normals."""
+        return layout(self.plans, self.levels)
+
+    @cached_property
+    def structure(self) -> Hashable:
+        """Whatever shapes the graph."""
+        return (
+            self.law.text,
+            tuple(self.law.fixed.items()),
+            tuple((name, part.noise.kind, part.noise.on, part.noise.nu) for name, part in self.law.outputs.items()),
+            tuple((plan.name, plan.prior.family, plan.separate, plan.shared) for plan in self.plans),
+            tuple((group, len(names)) for group, names in self.levels.items()),
+            tuple(self.data),
+        )
+
+    @cached_property
+    def model(self) -> pm.Model:
+        """The PyMC model.
+
+        Its free variables are `w` and the standard deviation of each partially pooled parameter over each
+        group.
+        """
+        runs = len(self.data[f"{next(iter(self.law.outputs))}_data"][1])
+        labels = [label if not block.offset else f"{label} shift" for block in self.blocks for label in block.labels]
+        coords = {
+            "run": np.arange(runs),
+            "latent": labels,
+            **{group: list(names) for group, names in self.levels.items()},
+        }
+        with pm.Model(coords=coords) as model:
+            data = {
+                name: pmd.Data(name, values, dims=dims) if "latent" not in dims else pm.Data(name, values)
+                for name, (dims, values) in self.data.items()
+            }
+            known = {name.removeprefix(_SUMMARY).replace("__", "."): value for name, value in data.items()}
+            known |= _parameters(self, data)
+            means = self.law.mean(known, PYMC)
+            for output, name in noise_names(self.law).items():
+                _observe(output, self.law.outputs[output].noise, means[output], known[name], data)
+        return model
+
+
+#: Names of data summaries in the model: ``summary__ref__params``, since names there have no dots.
+_SUMMARY = "summary__"
+
 
 def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
-    """Build the model of a law for runs.
+    """Gather what the model of a law for runs is made from.
 
     Parameters
     ----------
@@ -113,31 +167,43 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
         The runs.
     """
     groups = list(dict.fromkeys(group for plan in plans for group in plan.dims))
-    levels = {group: runs.levels(group) for group in groups}
-    blocks = layout(plans, levels)
     geometry = pilot(law, plans, runs)
-    coords: dict[str, Any] = {
-        "run": np.arange(len(runs)),
-        "latent": [label if not block.offset else f"{label} shift" for block in blocks for label in block.labels],
-        **{group: list(names) for group, names in levels.items()},
+    data: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "information": (("latent", "latent"), geometry.information),
+        "pull": (("latent",), geometry.pull),
     }
-    with pm.Model(coords=coords) as model:
-        codes = {group: pmd.Data(f"{group}_of_run", runs.codes(group), dims="run") for group in groups}
-        values = _parameters(plans, blocks, geometry, codes)
-        known = {**_inputs(law, runs), **values}
-        means = law.mean(known, PYMC)
-        for output, name in noise_names(law).items():
-            _observe(output, law.outputs[output].noise, means[output], known[name], runs)
-    return Build(model=model, geometry=geometry, plans=plans, levels=levels)
+    data |= {f"{group}_of_run": (("run",), runs.codes(group)) for group in groups}
+    for plan in plans:
+        dims = () if plan.separate is None else (plan.separate,)
+        data |= {
+            f"{plan.name}_prior_{key}": (dims, np.asarray(value, dtype=float))
+            for key, value in plan.prior.arguments.items()
+        }
+        if plan.shared:
+            data[f"{plan.name}_spread"] = ((), np.array(plan.spread))
+    used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
+    summaries = runs.summaries()
+    data |= {name: (("run",), runs.values(name)) for name in law.inputs}
+    data |= {
+        f"{_SUMMARY}{name.replace('.', '__')}": ((), np.array(summaries[name]))
+        for name in sorted(used & summaries.keys())
+    }
+    for output, part in law.outputs.items():
+        values = runs.values(output)
+        data[f"{output}_data"] = (("run",), part.noise.observed(values))
+        if output == "loss" and runs.loss_se is not None:
+            data["loss_se"] = (("run",), part.noise.measured(runs.loss_se, values))
+    return Build(
+        law=law, geometry=geometry, plans=plans, levels={group: runs.levels(group) for group in groups}, data=data
+    )
 
 
-def _parameters(
-    plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...], geometry: Geometry, codes: Mapping[str, Any]
-) -> dict[str, Any]:
+def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return every parameter's value in each run."""
+    blocks = build.blocks
     spreads = {
-        (plan.name, group): pmd.HalfNormal(spread_name(plan.name, group), sigma=plan.spread)
-        for plan in plans
+        (plan.name, group): pmd.HalfNormal(spread_name(plan.name, group), sigma=data[f"{plan.name}_spread"])
+        for plan in build.plans
         for group in plan.shared
     }
     scale = pt.concatenate(
@@ -146,13 +212,15 @@ def _parameters(
             for block in blocks
         ]
     )
-    z = _standard_normals(blocks, geometry, scale)
+    z = _standard_normals(blocks, data["information"], data["pull"], scale)
 
     def at(piece: Any, group: str) -> Any:
-        return piece.isel({group: codes[group]})
+        return piece.isel({group: data[f"{group}_of_run"]})
 
     values: dict[str, Any] = {}
-    for plan in plans:
+    for plan in build.plans:
+        numbers = {key: data[f"{plan.name}_prior_{key}"] for key in plan.prior.arguments}
+        symbolic = replace(plan, prior=ResolvedPrior(family=plan.prior.family, **numbers))
         location: Any = None
         offsets: dict[str, Any] = {}
         for block in blocks:
@@ -164,32 +232,21 @@ def _parameters(
                 offsets[group] = spreads[plan.name, group] * pmd.as_xtensor(piece, dims=(group,))
             else:
                 dims = () if block.group is None else (block.group,)
-                location = _tensor_prior(plan).location(pmd.as_xtensor(piece if dims else piece[0], dims=dims), PYMC)
-        values[plan.name] = _tensor_prior(plan).value(location, offsets, PYMC, at)
+                location = symbolic.location(pmd.as_xtensor(piece if dims else piece[0], dims=dims), PYMC)
+        values[plan.name] = symbolic.value(location, offsets, PYMC, at)
     return values
 
 
-def _tensor_prior(plan: ParameterPlan) -> ParameterPlan:
-    """Return the plan with its prior's arrays over levels, if any, as tensors."""
-    from dataclasses import replace
-
-    if plan.separate is None:
-        return plan
-    group = plan.separate
-    return replace(plan, prior=plan.prior.map(lambda argument: pmd.as_xtensor(np.asarray(argument), dims=(group,))))
-
-
-def _standard_normals(blocks: tuple[Block, ...], geometry: Geometry, scale: Any) -> Any:
+def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, scale: Any) -> Any:
     """Return the vector of standard normals, moved by the sampler through `w` as `bayesfit.geometry` says.
 
     Runs of different levels of a group meet in nothing but the rest of the vector, so where there
     are many levels (of the group with most entries, the *leaves*) their small matrices are
     factored side by side, and only the rest (the *root*) as one.
     """
-    n = len(geometry.pull)
+    n = blocks[-1].where.stop
     leaves = _leaves(blocks, n)
     root = np.setdiff1d(np.arange(n), leaves)
-    information, pull = geometry.information, geometry.pull
     parts = [scale, pull, information[np.ix_(root, root)]]
     if leaves.size:
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
@@ -236,22 +293,10 @@ def _leaves(blocks: tuple[Block, ...], size: int) -> np.ndarray:
     return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])
 
 
-def _inputs(law: Law, runs: Runs) -> dict[str, Any]:
-    """Return inputs and data summaries as data of the model."""
-    used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
-    summaries = runs.summaries()
-    known: dict[str, Any] = {name: pmd.Data(name, runs.values(name), dims="run") for name in law.inputs}
-    for name in sorted(used & summaries.keys()):
-        known[name] = pmd.Data(name, np.float64(summaries[name]))
-    return known
-
-
-def _observe(output: str, noise: Noise, mean: Any, sigma: Any, runs: Runs) -> None:
-    values = runs.values(output)
-    observed = pmd.Data(f"{output}_data", noise.observed(values), dims="run")
-    if output == "loss" and runs.loss_se is not None:
-        measured = pmd.Data("loss_se", noise.measured(runs.loss_se, values), dims="run")
-        sigma = pmath.sqrt(sigma**2 + measured**2)
+def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str, Any]) -> None:
+    observed = data[f"{output}_data"]
+    if output == "loss" and "loss_se" in data:
+        sigma = pmath.sqrt(sigma**2 + data["loss_se"] ** 2)
     name = output if noise.on == "identity" else f"{noise.on}_{output}"
     if noise.on != "identity":
         mean = pmath.log(mean) - pmath.log1p(-mean) if noise.on == "logit" else pmath.log(mean)

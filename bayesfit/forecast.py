@@ -318,7 +318,7 @@ def _with_new_level(
             name: xr.concat(
                 [getattr(plan.prior, name), getattr(average, name).assign_coords({group: level})], dim=group
             )
-            for name in ("mu", "sigma", "lower", "upper")
+            for name in plan.prior.arguments
         },
     )
     return replace(plan, prior=prior), xr.concat([location, added], dim=group)

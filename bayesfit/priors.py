@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -182,20 +182,19 @@ class ResolvedPrior:
     """
 
     family: Family
-    mu: Any
+    mu: Any = 0.0
     sigma: Any
-    lower: Any
-    upper: Any
+    lower: Any = 0.0
+    upper: Any = 1.0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that its family has, by name."""
+        return {name: getattr(self, name) for name in _ARGUMENTS[self.family]}
 
     def map(self, change: Callable[[Any], Any]) -> ResolvedPrior:
-        """Return the prior with every argument changed."""
-        return ResolvedPrior(
-            family=self.family,
-            mu=change(self.mu),
-            sigma=change(self.sigma),
-            lower=change(self.lower),
-            upper=change(self.upper),
-        )
+        """Return the prior with every argument that its family has changed."""
+        return replace(self, **{name: change(value) for name, value in self.arguments.items()})
 
     def latent(self, z: Any, functions: Backend) -> Any:
         """Map a standard normal to the parameter's link scale."""

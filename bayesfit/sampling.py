@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ class Sampling:
     seed
         Same seed, same draws, on the same versions. Drawn at random (and recorded) if None.
     sampler
-        Passed whole to ``pm.sample``, such as ``{"nuts_sampler": "pymc"}``.
+        Passed whole to ``pm.sample``, such as ``{"nuts_sampler": "pymc"}``; ``"nuts"`` alone, such as
+        ``{"nuts": {"target_accept": 0.99}}``, goes to the sampler as it is.
     progress
         Whether to show a progress bar.
     """
@@ -91,21 +93,8 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
     attempts = 1 if "target_accept" in nuts else _ATTEMPTS
     accept, thin = float(nuts.pop("target_accept", _ACCEPT)), 1
     for number in range(1, attempts + 1):
-        arguments: dict[str, Any] = {
-            "draws": settings.draws * thin,
-            "tune": settings.tune * min(thin, 4),
-            "chains": settings.chains,
-            "cores": settings.cores,
-            "random_seed": settings.seed,
-            "progressbar": settings.progress,
-            "initvals": build.start,
-            "nuts_sampler": "nutpie",
-            "compute_convergence_checks": False,
-            **told,
-            "nuts": {**nuts, "target_accept": accept},
-        }
-        with build.model, _quiet():
-            drawn = pm.sample(**arguments)
+        run = replace(settings, draws=settings.draws * thin, tune=settings.tune * min(thin, 4))
+        drawn = _drawn(build, run, told, {**nuts, "target_accept": accept})
         if drawn["posterior"].sizes["draw"] < settings.draws * thin:
             # the sampler hands over what it has when it is interrupted; part of a fit is none
             raise KeyboardInterrupt("sampling was stopped")
@@ -125,6 +114,76 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
             failed = ", ".join(result.name for result in report.trouble) or DIVERGENCES
             print(f"attempt {number} of {attempts} fails on {failed}; sampling again with more care", file=sys.stderr)
     raise AssertionError("the last attempt returns")
+
+
+def _drawn(build: Build, settings: Sampling, told: Mapping[str, Any], nuts: Mapping[str, Any]) -> xr.DataTree:
+    """Return the sampler's draws: from a compiled model, or by ``pm.sample`` if it was told anything."""
+    if told:
+        arguments: dict[str, Any] = {
+            "draws": settings.draws,
+            "tune": settings.tune,
+            "chains": settings.chains,
+            "cores": settings.cores,
+            "random_seed": settings.seed,
+            "progressbar": settings.progress,
+            "initvals": build.start,
+            "nuts_sampler": "nutpie",
+            "compute_convergence_checks": False,
+            **told,
+            "nuts": nuts,
+        }
+        with build.model, _quiet():
+            drawn: xr.DataTree = pm.sample(**arguments)
+        return drawn
+    import nutpie
+
+    drawn = nutpie.sample(
+        compiled(build),
+        draws=settings.draws,
+        tune=settings.tune,
+        chains=settings.chains,
+        cores=settings.cores,
+        seed=settings.seed,
+        save_warmup=False,
+        progress_bar=settings.progress,
+        **nuts,
+    )
+    return drawn
+
+
+#: Compiled models by structure, the last used ones.
+_COMPILED: OrderedDict[Hashable, Any] = OrderedDict()
+_MOST_COMPILED = 32
+
+
+def compiled(build: Build) -> Any:
+    """Return the compiled model of a build with the build's own data; compile it if no other like it was."""
+    import nutpie
+
+    if build.structure not in _COMPILED:
+        _COMPILED[build.structure] = nutpie.compile_pymc_model(build.model, var_names=["z", *build.geometry.spreads])
+        if len(_COMPILED) > _MOST_COMPILED:
+            _COMPILED.popitem(last=False)
+    _COMPILED.move_to_end(build.structure)
+    model = _COMPILED[build.structure]
+    used = {variable.name for variable in model.shared_var_keys}
+    model = model.with_data(**{name: values for name, (_, values) in build.data.items() if name in used})
+    return replace(model, initial_point_func=_initial_point(build, model.coords["unconstrained_parameter"]))
+
+
+def _initial_point(build: Build, entries: Iterable[str]) -> Callable[[Any], np.ndarray]:
+    """Return a function that jitters the pilot's optimum, on the scales on which the sampler moves.
+
+    `entries` names these in the sampler's order: ``w_0``, ``w_1``, ..., and a spread's ``..._log__``.
+    """
+    starts = {f"w_{place}": value for place, value in enumerate(build.start["w"])}
+    starts |= {f"{name}_log__": np.log(value) for name, value in build.geometry.spreads.items()}
+    centre = np.array([starts[entry] for entry in entries])
+
+    def point(seed: Any) -> np.ndarray:
+        return centre + np.random.default_rng(seed).uniform(-1, 1, len(centre))
+
+    return point
 
 
 def _more_care(

@@ -12,7 +12,7 @@ from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
 from bayesfit.noise import Noise
-from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from bayesfit.pooling import Pooling, noise_names, plan_parameters, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.simulation import simulate
 
@@ -59,12 +59,13 @@ def expected_logp(entry: Law, built, runs, z, spreads) -> float:
             prior = prior.map(lambda argument, code=code: argument[code])
         values[plan.name] = prior.value(u, NUMPY_LINKS)
     known = {name: runs.values(name) for name in entry.inputs} | runs.summaries() | values
-    mean = entry.mean(known)["loss"]
-    noise = entry.outputs["loss"].noise
-    sigma = values["sigma"]
-    if runs.loss_se is not None:
-        sigma = np.hypot(sigma, runs.loss_se / runs.values("loss"))
-    return total + noise.logpdf(np.log(runs.values("loss")), np.log(mean), sigma).sum()
+    means = entry.mean(known)
+    for output, sigma_name in noise_names(entry).items():
+        noise, observed, sigma = entry.outputs[output].noise, runs.values(output), values[sigma_name]
+        if runs.loss_se is not None and output == "loss":
+            sigma = np.hypot(sigma, runs.loss_se / observed)
+        total += noise.logpdf(noise.observed(observed), noise.observed(means[output]), sigma).sum()
+    return total
 
 
 def point_of(built, w, spreads):

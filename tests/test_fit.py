@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 import bayesfit as bf
+from bayesfit import sampling
 from bayesfit.diagnostics import diagnose
 
 #: A single attempt, whatever its checks say: these tests are about something else.
@@ -95,7 +96,7 @@ def test_a_drawn_seed_is_recorded() -> None:
         ({"seed": -1}, "seed must be"),
         ({"fixed": {"F": 0}}, "no parameter 'F'"),
         ({"priors": {"E": "Gamma(1, 2)"}}, "unknown prior 'Gamma'"),
-        ({"priors": {"E": "Normal(mean.loss, 1)"}}, "attributes are refused"),
+        ({"priors": {"E": "Normal(std.loss, 1)"}}, "attributes are refused"),
         ({"priors": {"E": "Normal(loss, 1)"}}, "data summaries"),
         ({"noise": "cauchy"}, "known: student_t, laplace, normal"),
         ({"pooling": {"alpha": "none"}, "by": ["family", "size"]}, "one group at most"),
@@ -211,3 +212,17 @@ def test_neither_three_groups_nor_forty_diverge(levels: int, runs: int) -> None:
     found = bf.fit(simulated, "chinchilla", by=["family"], seed=1, progress=False)
     assert found.check().passed
     assert found.idata["sample_stats"].attrs["divergences"] == 0
+
+
+def test_a_compiled_model_serves_other_runs_of_the_same_shape() -> None:
+    """The draws are those of a model compiled for the runs themselves."""
+    first = bf.simulate("mup_width", seed=1, n=15, group="family", levels=3)
+    second = bf.simulate("mup_width", seed=2, n=20, group="family", levels=3)
+    settings = {"by": ["family"], "draws": 200, "tune": 300, "seed": 3, "progress": False}
+    sampling._COMPILED.clear()
+    alone = bf.fit(second.runs, "mup_width", **settings)
+    sampling._COMPILED.clear()
+    bf.fit(first.runs, "mup_width", **settings)
+    reused = bf.fit(second.runs, "mup_width", **settings)
+    assert len(sampling._COMPILED) == 1
+    np.testing.assert_allclose(alone.posterior["alpha"].values, reused.posterior["alpha"].values, rtol=1e-6)
