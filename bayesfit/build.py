@@ -18,7 +18,7 @@ from bayesfit.card import Law
 from bayesfit.expression import Backend
 from bayesfit.geometry import Geometry, pilot
 from bayesfit.noise import Noise
-from bayesfit.pooling import Block, ParameterPlan, layout, noise_names, spread_name
+from bayesfit.pooling import Block, ParameterPlan, layout, noise_names, spread_name, trials_of
 from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
@@ -145,8 +145,9 @@ class Build:
             known = {name.removeprefix(_SUMMARY).replace("__", "."): value for name, value in data.items()}
             known |= _parameters(self, data)
             means = self.law.mean(known, PYMC)
-            for output, name in noise_names(self.law).items():
-                _observe(output, self.law.outputs[output].noise, means[output], known[name], data)
+            scales = {output: known[name] for output, name in noise_names(self.law).items()}
+            for output, part in self.law.outputs.items():
+                _observe(output, part.noise, means[output], scales.get(output), data)
         return model
 
 
@@ -190,7 +191,11 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
     }
     for output, part in law.outputs.items():
         values = runs.values(output)
-        data[f"{output}_data"] = (("run",), part.noise.observed(values))
+        trials = trials_of(law, output, runs)
+        observed = part.noise.observed(values) if trials is None else part.noise.counts(values, trials, output)
+        data[f"{output}_data"] = (("run",), observed)
+        if trials is not None:
+            data[f"{output}_trials"] = (("run",), trials.astype(np.int64))
         if output == "loss" and runs.loss_se is not None:
             data["loss_se"] = (("run",), part.noise.measured(runs.loss_se, values))
     return Build(
@@ -295,6 +300,15 @@ def _leaves(blocks: tuple[Block, ...], size: int) -> np.ndarray:
 
 def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str, Any]) -> None:
     observed = data[f"{output}_data"]
+    if noise.counted:
+        trials = data[f"{output}_trials"]
+        if noise.kind == "binomial":
+            pmd.Binomial(output, n=trials, p=mean, observed=observed)
+        elif noise.kind == "beta_binomial":
+            pmd.BetaBinomial(output, alpha=mean / sigma**2, beta=(1 - mean) / sigma**2, n=trials, observed=observed)
+        else:
+            pmd.NegativeBinomial(output, n=trials, p=trials / mean, observed=observed)
+        return
     if output == "loss" and "loss_se" in data:
         sigma = pmath.sqrt(sigma**2 + data["loss_se"] ** 2)
     name = output if noise.on == "identity" else f"{noise.on}_{output}"

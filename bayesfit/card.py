@@ -21,8 +21,8 @@ from bayesfit.typeset import latex, latex_name
 Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient"]
 Trend = Literal["increasing", "decreasing"]
 Verified = Literal["read", "form read", "abstract", "memory"]
-#: What values an input may take; a share lies from 0 to 1.
-Support = Literal["positive", "nonnegative", "real", "share"]
+#: What values an input may take; a share lies from 0 to 1, and those of a simplex add up to 1 in every run.
+Support = Literal["positive", "nonnegative", "real", "share", "simplex"]
 
 #: Half-normal scale, on the link scale, of how far groups lie apart: exponents are pooled strongly,
 #: amplitudes weakly.
@@ -45,12 +45,20 @@ _RESERVED_PARTS = ("_population", "_sd_", "_offset_")
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A column the law reads, with its unit, usual symbol (LaTeX), and the values it may take."""
+    """A column the law reads, with its unit, usual symbol (LaTeX), and the values it may take.
+
+    With a `dim` it is one column for each of the dim's levels (``share_web``, ``share_code``).
+    `whole` is the vector that a column of a closed law belongs to, if its columns add up to 1. `varies` is
+    false for what may be the same in every run, such as a task's chance level.
+    """
 
     about: str = ""
     unit: str = "1"
     symbol: str = ""
     support: Support = "positive"
+    dim: str = ""
+    whole: str = ""
+    varies: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +87,8 @@ class Parameter:
         Half-normal scale of the standard deviation over groups on the link scale.
     unit, about, symbol
         For people.
+    dim
+        The dim over which it is a vector, if any: one number for each level of the dim.
     """
 
     prior: Prior
@@ -88,6 +98,7 @@ class Parameter:
     unit: str = "1"
     about: str = ""
     symbol: str = ""
+    dim: str = ""
 
     @property
     def group_spread(self) -> float:
@@ -210,6 +221,8 @@ class Law:
         For people, and for finding it.
     verified
         How far the formula itself was verified; `Published.verified` speaks of numbers.
+    levels
+        Levels of each dim in the card's own numbers and recovery design; see `closed`.
     serves
         Papers that state this law, or a trend that it describes, beside those in `reference`.
 
@@ -234,6 +247,7 @@ class Law:
     kind: str = ""
     verified: Verified | Literal[""] = ""
     serves: tuple[str, ...] = ()
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     published: Mapping[str, Published] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     limits: Limits = field(default_factory=Limits)
@@ -304,11 +318,50 @@ class Law:
         return {name: parameter for name, parameter in self.parameters.items() if name not in self.fixed}
 
     @property
+    def vectors(self) -> dict[str, str]:
+        """The dim of each input and parameter that has one."""
+        parts: dict[str, Input | Parameter] = {**self.inputs, **self.parameters}
+        return {name: part.dim for name, part in parts.items() if part.dim}
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dims of its vectors; a law that has any is *open* until `closed` for the levels at hand."""
+        return tuple(dict.fromkeys(self.vectors.values()))
+
+    def closed(self, names: Iterable[str] | None = None) -> Law:
+        """Return the law with a number for each level of its dims, every sum over a dim written out.
+
+        Parameters
+        ----------
+        names
+            Columns that tell the levels: ``share_web`` and ``share_code`` are those of an input ``share``. The
+            levels of the card by default.
+        """
+        if not self.dims:
+            return self
+        from bayesfit.dims import close, levels_in
+
+        return close(self, self.levels if names is None else levels_in(self, names))
+
+    @property
+    def simplexes(self) -> dict[str, tuple[str, ...]]:
+        """Inputs that add up to 1 in every run, by the name of the whole."""
+        wholes = dict.fromkeys(part.whole for part in self.inputs.values() if part.whole)
+        return {whole: tuple(name for name, part in self.inputs.items() if part.whole == whole) for whole in wholes}
+
+    @property
     def support(self) -> dict[str, Support]:
         """The values that inputs and outputs may take, where they need not be positive."""
-        found = {name: part.support for name, part in self.inputs.items() if part.support != "positive"}
+        found: dict[str, Support] = {
+            name: part.support for name, part in self.inputs.items() if part.support != "positive"
+        }
         on: dict[str, Support] = {"identity": "real", "logit": "share"}
-        return found | {name: on[part.noise.on] for name, part in self.outputs.items() if part.noise.on in on}
+        for name, part in self.outputs.items():
+            if part.noise.counted and part.noise.kind != "negative_binomial":
+                found[name] = "share"
+            elif part.noise.on in on and not part.noise.counted:
+                found[name] = on[part.noise.on]
+        return found
 
     @property
     def symbols(self) -> dict[str, str]:
@@ -422,6 +475,7 @@ def _validate(law: Law) -> None:
     for equation in law.equations:
         equation.expression.check({*law.inputs, *law.parameters, *targets, *summaries})
     used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
+    used |= {part.noise.trials for part in law.outputs.values() if part.noise.counted}
     for name in (*law.inputs, *law.parameters):
         if name not in used and not any(f"{summary}.{name}" in used for summary in SUMMARIES):
             raise SpecError(f"law {law.id}: '{name}' is declared and does not occur in the equations")
@@ -429,6 +483,11 @@ def _validate(law: Law) -> None:
         raise SpecError(f"law {law.id}: outputs must be equations; found {[*law.outputs]}, equations {sorted(targets)}")
     for name, parameter in law.parameters.items():
         _validate_parameter(law, name, parameter, summaries)
+    if law.dims:
+        # all the rest is about numbers, and those come with levels
+        if law.levels:
+            law.closed()
+        return
     earlier: list[str] = []
     for name, derived in law.derived.items():
         derived.formula.check({*law.parameters, *summaries, *earlier})
@@ -495,7 +554,7 @@ def _validate_evidence(law: Law) -> None:
         if missing:
             raise SpecError(f"law {law.id}: the recovery test gives nothing for {', '.join(missing)}")
         _known(law, "the recovery test", law.recovery.truth, law.parameters)
-        _known(law, "the recovery test", law.recovery.inputs, law.inputs)
+        _known(law, "the recovery test", law.recovery.inputs, (*law.inputs, "n_items"))
         for name, values in law.recovery.inputs.items():
             if len(values) < 2 or (len(values) == 2 and not 0 < values[0] < values[1]):
                 raise SpecError(

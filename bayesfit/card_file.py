@@ -27,7 +27,10 @@ from bayesfit.noise import Noise
 from bayesfit.priors import Prior
 
 #: The card's tables, in the order in which they are written; the plain keys come first.
-_TABLES = ("inputs", "outputs", "parameters", "fixed", "derived", "from_paper", "published", "limits", "recovery")
+_TABLES = (
+    *("inputs", "outputs", "parameters", "fixed", "derived", "from_paper"),
+    *("levels", "published", "limits", "recovery"),
+)
 _TYPES = {
     **dict.fromkeys(("id", "title", "summary", "kind", "verified", "equations"), "str"),
     **dict.fromkeys(("aliases", "reference", "serves"), "tuple[str, ...]"),
@@ -100,6 +103,7 @@ def card_toml(law: Law) -> str:
             name: {"formula": part.formula.text, **_told(part, but=("formula",))} for name, part in law.derived.items()
         },
         "from_paper": {name: formula.text for name, formula in law.from_paper.items()},
+        "levels": {dim: list(names) for dim, names in law.levels.items()},
         "published": {name: _told(part) for name, part in law.published.items()},
         "limits": _told(law.limits),
         "recovery": _told(law.recovery) if law.recovery else {},
@@ -143,6 +147,7 @@ def _law(table: Mapping[str, Any], kind: str) -> Law:
         fixed=_floats(table.get("fixed", {}), "fixed"),
         derived=_each(table, "derived", _derived),
         from_paper={name: parse_expression(text) for name, text in _texts(table, "from_paper", "a card").items()},
+        levels={dim: _words(names, f"levels.{dim}") for dim, names in table.get("levels", {}).items()},
         published=_each(table, "published", _published),
         checks=tuple(_check(entry) for entry in table.get("checks", ())),
         limits=_limits(table.get("limits", {})),
@@ -228,6 +233,11 @@ def _numbers(values: Any, where: str) -> tuple[float, ...]:
     for value in values:
         _ask(value, "float", f"an entry of {where}")
     return tuple(float(value) for value in values)
+
+
+def _words(texts: Any, where: str) -> tuple[str, ...]:
+    _ask(texts, "tuple[str, ...]", where)
+    return tuple(texts)
 
 
 def _texts(table: Mapping[str, Any], key: str, where: str) -> Mapping[str, str]:

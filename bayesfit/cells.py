@@ -330,7 +330,7 @@ def range_faults(
     elif role == "n_items":
         bad = (numbers < 1) | (numbers != np.round(numbers))
         refuse("bad_n_items", bad, "expected a whole number of evaluation items, 1 or more", "correct it")
-    elif role == "accuracy" or role.endswith("_accuracy"):
+    elif (role == "accuracy" or role.endswith("_accuracy")) and support != "real":
         percent = (numbers > 1) & (numbers <= 100)
         remedy = f"divide by 100, derive={{'{role}': '{column}/100'}} (--derive '{role} = {column}/100')"
         refuse("percent_accuracy", percent, f"{role} goes from 0 to 1 and this looks like percent", remedy)
@@ -358,6 +358,7 @@ _OUTSIDE: Mapping[Support, tuple[str, str]] = {
     "positive": ("not_positive", "must be positive"),
     "nonnegative": ("negative", "must be zero or positive"),
     "share": ("out_of_range", "goes from 0 to 1"),
+    "simplex": ("out_of_range", "goes from 0 to 1"),
 }
 
 
@@ -376,6 +377,7 @@ def support_faults(
         "positive": numbers <= 0,
         "nonnegative": numbers < 0,
         "share": (numbers < 0) | (numbers > 1),
+        "simplex": (numbers < 0) | (numbers > 1),
         "real": np.zeros(len(numbers), dtype=bool),
     }[support]
     rows = np.flatnonzero(np.isfinite(numbers) & outside)

@@ -216,6 +216,8 @@ def fit(
         For a law, prior, pooling or setting that cannot be used.
     """
     law = _resolve(law)
+    if law.dims:
+        law = law.closed(runs.inputs)
     if priors:
         law = law.with_priors(priors)
     if noise is not None:
@@ -223,14 +225,9 @@ def fit(
     if fixed:
         law = law.fix(**fixed)
     by = _names(by)
-    runs.require(
-        inputs=tuple(law.inputs),
-        outputs=tuple(law.outputs),
-        groups=by,
-        n_parameters=len(law.free),
-        allow=allow,
-        support=law.support,
-    )
+    from bayesfit.needs import Needs, require
+
+    require(runs, Needs.of(law, by), allow)
     arrangement = Pooling(by=by, how=dict(pooling or {}))
     plans = plan_parameters(law, runs, arrangement)
 

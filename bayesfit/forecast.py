@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
-from bayesfit.pooling import ParameterPlan, noise_names, spread_name
+from bayesfit.pooling import ParameterPlan, noise_names, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scenarios import read_scenarios
 
@@ -335,14 +335,23 @@ def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int,
             f"the law {fit.law.id} has no finite value in scenario {table.index[bad]}: "
             f"{ {name: float(table[name].iloc[bad]) for name in fit.law.inputs} } lies outside its domain"
         )
-    scale = scales[noise_names(fit.law)[output]]
+    scale = scales[noise_names(fit.law)[output]] if noise.has_scale else xr.DataArray(0.0)
+    scale = _full(scale, fit, table).transpose(*order)
+    trials = _trials(fit, table, output)
     # noise is drawn by scenario, so that it does not depend on how scenarios are cut into blocks
-    shape = (expected.sizes["chain"], expected.sizes["draw"])
-    scatter = np.stack(
-        [noise.draw(np.random.default_rng([seed, 1, first + i]), shape) for i in range(len(table))], axis=-1
+    drawn = np.stack(
+        [
+            noise.predict(
+                np.random.default_rng([seed, 1, first + i]),
+                expected.values[..., i],
+                scale.values[..., i],
+                None if trials is None else trials[i],
+            )
+            for i in range(len(table))
+        ],
+        axis=-1,
     )
-    with np.errstate(all="ignore"):
-        draws = noise.released(noise.observed(expected) + scale * xr.DataArray(scatter, dims=order)).transpose(*order)
+    draws = expected.copy(data=drawn)
     new = (
         [
             ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
@@ -362,6 +371,17 @@ def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int,
         new_levels=tuple(new),
         converged=converged,
     )
+
+
+def _trials(fit: Fit, table: pd.DataFrame, output: str) -> np.ndarray | None:
+    """Return the number of trials of each scenario: given, or as usual in the fitted runs."""
+    fitted = trials_of(fit.law, output, fit.runs)
+    if fitted is None:
+        return None
+    column = fit.law.outputs[output].noise.trials
+    if column in table:
+        return table[column].to_numpy(float)
+    return np.full(len(table), np.round(np.median(fitted)))
 
 
 def _full(values: xr.DataArray, fit: Fit, table: pd.DataFrame) -> xr.DataArray:

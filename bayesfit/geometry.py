@@ -19,7 +19,7 @@ import numpy as np
 
 from bayesfit.card import Law
 from bayesfit.errors import SpecError
-from bayesfit.pooling import Block, layout, noise_names, spread_name
+from bayesfit.pooling import Block, layout, noise_names, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class _Pilot:
                 [np.full(len(block.labels), block.plan.name in self.noise_of.values()) for block in self.blocks]
             )
         )
-        self.observed, self.measured = {}, {}
+        self.observed, self.measured, self.trials = {}, {}, {}
         for output, spec in law.outputs.items():
+            self.trials[output] = trials_of(law, output, runs)
             values = runs.values(output)
             self.observed[output] = spec.noise.observed(values)
             se = None if runs.loss_se is None or output != "loss" else runs.loss_se
@@ -92,22 +93,31 @@ class _Pilot:
     def _prior(self, block: Block) -> ResolvedPrior:
         return block.plan.prior.map(np.asarray)
 
-    def outputs(self, rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return each output's mean and log noise scale on the scale on which it scatters."""
+    def means(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return each output's mean on the scale on which it scatters."""
         values = dict(self.known)
         for plan in self.plans:
             values[plan.name] = self._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)
         with np.errstate(all="ignore"):
-            means = {
-                output: self.law.outputs[output].noise.observed(value)
-                for output, value in self.law.mean(values, NUMPY_LINKS).items()
-                if output in self.law.outputs
+            found = self.law.mean(values, NUMPY_LINKS)
+            return {output: part.noise.observed(found[output]) for output, part in self.law.outputs.items()}
+
+    def sigmas(self, rows: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Return each output's noise scale, measured errors included; zero for counts that have none."""
+        plans = {plan.name: plan for plan in self.plans}
+        found: dict[str, Any] = dict.fromkeys(self.law.outputs, 0.0)
+        for output, name in self.noise_of.items():
+            sigma = self._prior_by_run(plans[name]).value(rows[name], NUMPY_LINKS)
+            found[output] = np.sqrt(sigma**2 + self.measured[output] ** 2)
+        return found
+
+    def deviations(self, means: dict[str, np.ndarray], sigmas: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Return about how far each output lies from its mean."""
+        with np.errstate(all="ignore"):
+            return {
+                output: part.noise.deviation(means[output], sigmas[output], self.trials[output])
+                for output, part in self.law.outputs.items()
             }
-            scales = {
-                output: 0.5 * np.log(values[name] ** 2 + self.measured[output] ** 2)
-                for output, name in self.noise_of.items()
-            }
-        return means, scales
 
     def _prior_by_run(self, plan: ParameterPlan) -> ResolvedPrior:
         prior = plan.prior.map(np.asarray)
@@ -118,12 +128,13 @@ class _Pilot:
 
     def objective(self, z: np.ndarray, spreads: dict[str, float]) -> float:
         """Return minus the log posterior."""
-        means, scales = self.outputs(self.rows(z, spreads))
+        rows = self.rows(z, spreads)
+        means, sigmas = self.means(rows), self.sigmas(rows)
         total = 0.5 * float(z @ z)
         with np.errstate(all="ignore"):
             for output, observed in self.observed.items():
-                noise = self.law.outputs[output].noise
-                total -= float(np.sum(noise.logpdf(observed, means[output], np.exp(scales[output]))))
+                noise, trials = self.law.outputs[output].noise, self.trials[output]
+                total -= float(np.sum(noise.logpdf(observed, means[output], sigmas[output], trials)))
         return total if np.isfinite(total) else np.inf
 
     def curvature(self, z: np.ndarray, spreads: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -134,26 +145,32 @@ class _Pilot:
         exactly, would have a mode at no noise at all, where there is hardly any posterior mass.
         """
         rows = self.rows(z, spreads)
-        means, scales = self.outputs(rows)
+        means = self.means(rows)
+        deviations = self.deviations(means, self.sigmas(rows))
         n = len(next(iter(self.observed.values())))
         gradient, information = z.copy(), np.eye(self.size)
         mean_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
         scale_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
         for plan in self.plans:
-            moved_means, moved_scales = self.outputs({**rows, plan.name: rows[plan.name] + _STEP})
-            for output in self.observed:
-                by_row = (moved_means[output] - means[output]) / _STEP, (moved_scales[output] - scales[output]) / _STEP
-                for slopes, slope in zip((mean_slopes, scale_slopes), by_row, strict=True):
-                    self._spread_slope(slopes[output], plan, np.nan_to_num(slope), z, spreads)
+            moved = {**rows, plan.name: rows[plan.name] + _STEP}
+            if plan.name in self.noise_of.values():
+                shifted = self.deviations(means, self.sigmas(moved))
+                changes = {name: np.log(shifted[name] / deviations[name]) for name in self.observed}
+                slopes = scale_slopes
+            else:
+                shifted = self.means(moved)
+                changes = {name: (shifted[name] - means[name]) / deviations[name] for name in self.observed}
+                slopes = mean_slopes
+            for output, change in changes.items():
+                self._spread_slope(slopes[output], plan, np.nan_to_num(change / _STEP), z, spreads)
         for output in self.observed:
-            mean_slopes[output] /= np.exp(scales[output])[:, None]
             information += self.law.outputs[output].noise.location_information * (
                 mean_slopes[output].T @ mean_slopes[output]
             )
         covariance = np.linalg.inv(information)
         for output, observed in self.observed.items():
             noise = self.law.outputs[output].noise
-            r = (observed - means[output]) / np.exp(scales[output])
+            r = (observed - means[output]) / deviations[output]
             weight = noise.weight(r)
             for_mean, for_scale = mean_slopes[output], scale_slopes[output]
             leverage = noise.location_information * np.einsum("ij,jk,ik->i", for_mean, covariance, for_mean)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from bayesfit.card import Law
-from bayesfit.errors import SpecError, nearest
+from bayesfit.errors import DataError, Fault, SpecError, nearest
 from bayesfit.expression import Backend
 from bayesfit.priors import Prior, ResolvedPrior, pooled_prior
 
@@ -148,8 +148,40 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
 
 
 def noise_names(law: Law) -> dict[str, str]:
-    """Return the name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several."""
-    return {name: "sigma" if len(law.outputs) == 1 else f"sigma_{name}" for name in law.outputs}
+    """Return the name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several.
+
+    Counts without a scale are left out.
+    """
+    return {
+        name: "sigma" if len(law.outputs) == 1 else f"sigma_{name}"
+        for name, part in law.outputs.items()
+        if part.noise.has_scale
+    }
+
+
+def trials_of(law: Law, output: str, runs: Runs) -> np.ndarray | None:
+    """Return the number of trials of an output in each run; None if it is no count.
+
+    Raises
+    ------
+    DataError
+        If the runs do not have them.
+    """
+    noise = law.outputs[output].noise
+    if not noise.counted:
+        return None
+    if noise.trials not in runs.table:
+        role = noise.trials
+        fault = Fault(
+            kind="missing_column",
+            message=f"{noise.kind} noise of {output} needs the number of items, '{role}'; the runs have "
+            f"{', '.join(map(str, runs.table.columns))}",
+            remedy=f"say which column it is, {role}='YOUR_COLUMN' (--n-items YOUR_COLUMN), or use noise on the "
+            f"log-odds, noise=Noise(on='logit')",
+            column=role,
+        )
+        raise DataError([fault], runs.name)
+    return runs.values(noise.trials)
 
 
 def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: Runs) -> ParameterPlan:

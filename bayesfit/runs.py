@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 import numpy as np
 import pandas as pd
 
-from bayesfit.cells import STANDARD, Reader, listed, support_faults
+from bayesfit.cells import STANDARD, Reader, listed
 from bayesfit.errors import DataError, DataWarning, Fault, SpecError, nearest
 from bayesfit.expression import SUMMARIES, parse_expression
 
@@ -29,8 +29,6 @@ Allow = Literal["units", "one_group", "few_runs", "collinear"]
 _MEASURED = ("loss_se", "n_items")
 #: Dims of fits and forecasts, and the roles that have an argument of their own.
 _RESERVED = ("run", "chain", "draw", "scenario", *_MEASURED)
-#: Ratio of singular values of the logarithms of inputs under which they cannot be told apart.
-_COLLINEAR = 1e-3
 
 
 class Reading(TypedDict, total=False):
@@ -154,6 +152,8 @@ class Runs:
             raise SpecError(f"expected a pandas DataFrame with one row of column names, found {type(df).__name__}")
         check_allow(allow)
         read_for = _law(law)
+        if read_for is not None:
+            read_for = read_for.closed([*df.columns, *(columns or {}), *(derive or {})])
         if outputs is None:
             outputs = ("loss",) if read_for is None else tuple(read_for.outputs)
         for label, names in (("outputs", outputs), ("groups", groups), ("inputs", inputs or ())):
@@ -370,94 +370,6 @@ class Runs:
         wanted = (*self.inputs, *self.outputs) if names is None else names
         return {key: value for name in wanted for key, value in summaries_of(name, self.values(name)).items()}
 
-    def faults_for(
-        self,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        groups: Sequence[str],
-        n_parameters: int,
-        allow: Collection[Allow] = (),
-        support: Mapping[str, Support] | None = None,
-    ) -> list[Fault]:
-        """Return what keeps these runs from determining a law.
-
-        Parameters
-        ----------
-        inputs, outputs
-            What the law reads and predicts.
-        groups
-            What its parameters shall vary over.
-        n_parameters
-            Its number of fitted parameters.
-        allow
-            Faults that are meant: ``one_group``, ``few_runs``, ``collinear``.
-        support
-            What values the law's inputs and outputs may take, where they need not be positive.
-        """
-        check_allow(allow)
-        faults = [self._missing(role, "input") for role in inputs if role not in self.inputs]
-        faults += [self._missing(role, "output") for role in outputs if role not in self.outputs]
-        # reading the table has seen to it that every other column is positive
-        for role in (role for role in (*inputs, *outputs) if role in self.support):
-            values = self.values(role)
-            faults += support_faults((support or {}).get(role, "positive"), role, role, values, values.tolist())
-        for group in groups:
-            if group not in self.groups:
-                close = nearest(group, self.groups)
-                message = f"'{group}' is not a group of these runs{close}; they have {listed(self.groups)}"
-                remedy = f"name it when reading the table, groups=['{group}'] (--by {group})"
-                remedy = f"correct its name, or {remedy}" if close else remedy
-                faults.append(Fault(kind="group_missing", message=message, remedy=remedy))
-            elif len(self.levels(group)) == 1 and "one_group" not in allow:
-                faults.append(
-                    Fault(
-                        kind="one_group",
-                        message=f"every run has {group} '{self.levels(group)[0]}': one level says nothing about how "
-                        f"levels differ",
-                        remedy=f"leave '{group}' out of by, or allow=['one_group'] to lean on the priors",
-                        column=group,
-                    )
-                )
-        if len(self) < n_parameters and "few_runs" not in allow:
-            runs = "1 run" if len(self) == 1 else f"{len(self)} runs"
-            message = f"{runs} cannot determine {n_parameters} parameters"
-            remedy = "add runs, hold parameters (fixed={'E': 0}), or allow=['few_runs'] to lean on the priors"
-            faults.append(Fault(kind="few_runs", message=message, remedy=remedy))
-        if "collinear" not in allow and len(self) > 1:
-            present = {role: self.values(role) for role in inputs if role in self.inputs}
-            # an accuracy of zero has no logarithm
-            faults += _collinear_faults({role: values for role, values in present.items() if (values > 0).all()})
-        return faults
-
-    def require(
-        self,
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        groups: Sequence[str],
-        n_parameters: int,
-        allow: Collection[Allow] = (),
-        support: Mapping[str, Support] | None = None,
-    ) -> None:
-        """Raise a `DataError` with all of `faults_for`, if any."""
-        faults = self.faults_for(inputs, outputs, groups, n_parameters, allow, support)
-        if faults:
-            raise DataError(faults, self.name)
-
-    def _missing(self, role: str, what: Literal["input", "output"]) -> Fault:
-        remedy = f"say which column it is, columns={{'{role}': 'YOUR_COLUMN'}} (--column {role}=YOUR_COLUMN)"
-        for missing, others, formula in (
-            ("flops", {"params", "tokens"}, "6*params*tokens"),
-            ("tokens", {"params", "flops"}, "flops/(6*params)"),
-            ("params", {"tokens", "flops"}, "flops/(6*tokens)"),
-        ):
-            if role == missing and others <= {*self.inputs}:
-                remedy = f"compute it, derive={{'{role}': '{formula}'}} (--derive '{role} = {formula}')"
-        if role in self.groups or role in self.table:
-            remedy = f"name it when reading the table, {what}s=[..., '{role}']"
-        have = self.inputs if what == "input" else self.outputs
-        message = f"the law needs the {what} '{role}'{nearest(role, have)}; the runs have the {what}s {listed(have)}"
-        return Fault(kind="missing_column", message=message, remedy=remedy, column=role)
-
     def _repeated(self) -> list[str]:
         """Return a warning, if runs agree in every input, output and group."""
         keys = [*self.groups, *self.inputs, *self.outputs]
@@ -561,53 +473,3 @@ def _check_roles(inputs: Sequence[str], outputs: Sequence[str], groups: Sequence
             if role in seen:
                 raise SpecError(f"'{role}' is named twice, as {seen[role]} and as {what}; keep one")
             seen[role] = what
-
-
-def _collinear_faults(inputs: Mapping[str, np.ndarray]) -> list[Fault]:
-    """Return one fault for every input that does not vary, or that the inputs before it determine.
-
-    Parameters
-    ----------
-    inputs
-        Positive values over runs; compute (``flops``) is expressed by the others where it can be.
-    """
-    faults = []
-    apart: dict[str, np.ndarray] = {}
-    for name in sorted(inputs, key=lambda name: name == "flops"):
-        logs = np.log(inputs[name])
-        if np.ptp(logs) < 1e-9:
-            same = f"{name} is the same in every run ({inputs[name][0]:.6g}): its effect cannot be told"
-            remedy = f"use a law without {name}, add runs that vary it, or allow=['collinear'] to lean on the priors"
-            faults.append(Fault(kind="collinear", message=same, remedy=remedy, column=name))
-            continue
-        columns = np.column_stack([*apart.values(), logs])
-        centred = columns - columns.mean(axis=0)
-        scaled = centred / centred.std(axis=0)
-        singular = np.linalg.svd(scaled, compute_uv=False)
-        if singular[-1] >= _COLLINEAR * singular[0]:
-            apart[name] = logs
-        else:
-            weights = np.abs(np.linalg.lstsq(scaled[:, :-1], scaled[:, -1], rcond=None)[0])
-            used = [other for other, weight in zip(apart, weights, strict=True) if weight > 0.01 * weights.max()]
-            faults.append(_relation(name, logs, {other: apart[other] for other in used}))
-    return faults
-
-
-def _relation(name: str, logs: np.ndarray, others: Mapping[str, np.ndarray]) -> Fault:
-    """Return the fault that `name` is a product of powers of `others`."""
-    design = np.column_stack([np.ones(len(logs)), *others.values()])
-    constant, *slopes = np.linalg.lstsq(design, logs, rcond=None)[0]
-    terms = [(float(constant), f"{abs(constant):.3g}")] if abs(constant) >= 0.005 else []
-    for slope, other in zip(slopes, others, strict=True):
-        size = f"{abs(slope):.3g}"
-        terms.append((float(slope), f"log {other}" if size == "1" else f"{size} log {other}"))
-    # negative terms read better after a positive one
-    terms.sort(key=lambda term: term[0] < 0)
-    text = " ".join(f"{'-' if value < 0 else '+'} {term}" for value, term in terms).removeprefix("+ ")
-    count = len(others) + 1
-    number = {2: "one of the two", 3: "two of the three"}.get(count, f"{count - 1} of the {count}")
-    return Fault(
-        kind="collinear",
-        message=f"{', '.join([*others, name])} cannot be told apart: log {name} = {text} in every run",
-        remedy=f"pick {number} for the law, add runs off this line, or allow=['collinear'] to lean on the priors",
-    )

@@ -47,7 +47,7 @@ def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.
             columns[name] = ["" if pd.isna(cell) else str(cell).strip() for cell in table[name]]
             empty = [row for row, level in enumerate(columns[name]) if not level]
             faults += rows_fault("missing_value", "the cell is empty", "name the level", name, empty, columns[name])
-        elif name in fit.law.inputs or name in ("params", "tokens", "flops"):
+        elif name in fit.law.inputs or name in ("params", "tokens", "flops", "n_items"):
             numbers, wrong = read_numbers(table[name], name)
             faults += wrong
             support = fit.law.inputs[name].support if name in fit.law.inputs else "positive"

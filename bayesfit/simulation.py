@@ -82,6 +82,7 @@ def simulate(
         from bayesfit.catalog import law as find
 
         law = find(law)
+    law = law.closed() if not isinstance(inputs, pd.DataFrame) else law.closed(inputs.columns)
     rng = np.random.default_rng(seed)
     design = _design(law, inputs, n, levels, rng)
     code = np.arange(len(design)) % levels
@@ -102,10 +103,11 @@ def simulate(
     scale = sigma if sigma is not None else law.recovery.sigma if law.recovery else 0.01
     for output, spec in law.outputs.items():
         noise = spec.noise
-        clean = np.broadcast_to(noise.observed(means[output]), (len(design),))
+        clean = np.broadcast_to(means[output], (len(design),))
         if not np.isfinite(clean).all():
             raise SpecError(f"{law.id} has no finite {output} at these parameters and inputs")
-        design[output] = noise.released(clean + scale * noise.draw(rng, (len(design),)))
+        trials = design[noise.trials].to_numpy() if noise.counted else None
+        design[output] = noise.predict(rng, clean, scale, trials)
     if group is not None:
         design[group] = [f"{group}_{i}" for i in code]
     runs = Runs.from_frame(
@@ -114,6 +116,7 @@ def simulate(
         outputs=tuple(law.outputs),
         groups=() if group is None else (group,),
         support=law.support,
+        n_items="n_items" if "n_items" in design else None,
         allow=["units"],
         name=f"runs simulated from {law.id}",
     )
@@ -124,17 +127,20 @@ def _design(law: Law, inputs: Any, n: int | None, levels: int, rng: np.random.Ge
     import pandas as pd
 
     if isinstance(inputs, pd.DataFrame):
-        missing = [name for name in law.inputs if name not in inputs]
+        counted = [part.noise.trials for part in law.outputs.values() if part.noise.counted]
+        needed = list(dict.fromkeys((*law.inputs, *counted)))
+        missing = [name for name in needed if name not in inputs]
         if missing:
-            raise SpecError(f"{law.id} needs the inputs {', '.join(law.inputs)}; the table lacks {', '.join(missing)}")
-        return inputs[list(law.inputs)].astype(float).reset_index(drop=True)
+            raise SpecError(f"{law.id} needs the inputs {', '.join(needed)}; the table lacks {', '.join(missing)}")
+        return inputs[needed].astype(float).reset_index(drop=True)
     if inputs is None and law.recovery is None:
         raise SpecError(f"{law.id} has no recovery design; give inputs={{'{next(iter(law.inputs))}': (low, high)}}")
     ranges = {**(law.recovery.inputs if law.recovery else {}), **(inputs or {})}
     for name in ranges:
-        if name not in law.inputs:
+        if name not in law.inputs and name != "n_items":
             raise SpecError(f"{law.id} has no input '{name}'{nearest(name, law.inputs)}")
-    missing = [name for name in law.inputs if name not in ranges]
+    counted = [part.noise.trials for part in law.outputs.values() if part.noise.counted]
+    missing = [name for name in dict.fromkeys((*law.inputs, *counted)) if name not in ranges]
     if missing:
         raise SpecError(f"no range for {', '.join(missing)}")
     count = (n or (law.recovery.runs if law.recovery else 60)) * levels
@@ -144,6 +150,11 @@ def _design(law: Law, inputs: Any, n: int | None, levels: int, rng: np.random.Ge
             columns[name] = np.exp(rng.uniform(np.log(values[0]), np.log(values[1]), count))
         else:
             columns[name] = rng.choice(np.asarray(values, dtype=float), count)
+        if name in counted:
+            columns[name] = np.round(columns[name])
+    for parts in law.simplexes.values():
+        total = np.sum([columns[part] for part in parts], axis=0)
+        columns |= {part: columns[part] / total for part in parts}
     return pd.DataFrame(columns)
 
 

@@ -1,4 +1,4 @@
-"""Print a formula for people (LaTeX) and for the browser (JavaScript)."""
+"""Print a formula for people (LaTeX), for the browser (JavaScript), and as it would be typed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ _GREEK = frozenset(
     | {"pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda"}
     | {"Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"}
 )
-_SUMMARY_LATEX = {"ref": "0", "min": r"\min", "max": r"\max", "median": r"\mathrm{med}"}
+_SUMMARY_LATEX = {
+    "ref": "0",
+    "min": r"\min",
+    "max": r"\max",
+    "median": r"\mathrm{med}",
+    "mean": r"\mathrm{mean}",
+}
 
 # How tightly each kind of node binds; a part that binds less tightly than its place needs parentheses.
 _SUM, _PRODUCT, _POWER, _ATOM = range(4)
@@ -59,6 +65,38 @@ def latex_name(name: str, symbols: Mapping[str, str]) -> str:
         return shown
     subscript = ",".join(f"\\{part}" if part in _GREEK else part for part in tail.split("_"))
     return f"{shown}_{{{subscript if len(tail) == 1 or tail in _GREEK else rf'\mathrm{{{subscript}}}'}}}"
+
+
+def plain(node: Node) -> str:
+    """Return the text of a formula's tree, in the language of formulas.
+
+    Examples
+    --------
+    >>> from bayesfit.expression import parse_expression
+    >>> plain(parse_expression("E + (a/b)*-c**2").node)
+    'E + (a/b)*(-(c**2))'
+    """
+
+    def at(part: Node) -> str:
+        text = plain(part)
+        return text if isinstance(part, Name | Number | Call) else f"({text})"
+
+    match node:
+        case Number(value=value):
+            return repr(float(value))
+        case Name(name=name):
+            return name
+        case Negative(operand=operand):
+            return f"-{at(operand)}"
+        case Binary(operator="+", left=Binary(operator="+" | "-") as left, right=right):
+            return f"{plain(left)} + {at(right)}"
+        case Binary(operator=operator, left=left, right=right):
+            spaced = operator if operator in ("*", "/", "**") else f" {operator} "
+            return f"{at(left)}{spaced}{at(right)}"
+        case Call(function="sum", arguments=(argument,), dim=dim):
+            return f"sum({plain(argument)}, {dim})"
+        case Call(function=function, arguments=arguments):
+            return f"{function}({', '.join(plain(argument) for argument in arguments)})"
 
 
 def _latex(node: Node, symbols: Mapping[str, str]) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
 from bayesfit.noise import Noise
-from bayesfit.pooling import Pooling, noise_names, plan_parameters, spread_name
+from bayesfit.pooling import Pooling, noise_names, plan_parameters, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.simulation import simulate
 
@@ -60,11 +60,13 @@ def expected_logp(entry: Law, built, runs, z, spreads) -> float:
         values[plan.name] = prior.value(u, NUMPY_LINKS)
     known = {name: runs.values(name) for name in entry.inputs} | runs.summaries() | values
     means = entry.mean(known)
-    for output, sigma_name in noise_names(entry).items():
-        noise, observed, sigma = entry.outputs[output].noise, runs.values(output), values[sigma_name]
+    scales = {output: values[sigma] for output, sigma in noise_names(entry).items()}
+    for output, part in entry.outputs.items():
+        noise, observed, sigma = part.noise, runs.values(output), scales.get(output)
         if runs.loss_se is not None and output == "loss":
             sigma = np.hypot(sigma, runs.loss_se / observed)
-        total += noise.logpdf(noise.observed(observed), noise.observed(means[output]), sigma).sum()
+        trials = trials_of(entry, output, runs)
+        total += noise.logpdf(noise.observed(observed), noise.observed(means[output]), sigma, trials).sum()
     return total
 
 
@@ -74,7 +76,7 @@ def point_of(built, w, spreads):
 
 @pytest.mark.parametrize("name", CARDS)
 def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
-    entry = law(name)
+    entry = law(name).closed()
     runs = simulate(entry, seed=3).runs
     built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
     value = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")

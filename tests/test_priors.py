@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import bayesfit as bf
-from bayesfit.noise import Noise
+from bayesfit.noise import COUNTED, Kind, Noise
 from bayesfit.priors import NUMPY_LINKS, Prior, pooled_prior
 
 SUMMARIES = {"min.loss": 2.0, "median.loss": 3.0, "ref.params": 1e9}
@@ -92,6 +92,37 @@ def test_noise_densities_draws_and_information(kind, reference) -> None:
     # (near Laplace noise's corner it is held finite)
     away = np.abs(draws) > 2e-3
     np.testing.assert_allclose(location[away], (noise.weight(draws) * draws)[away], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_counts_have_the_probabilities_and_scatter_of_their_distributions(kind: Kind) -> None:
+    noise, trials, sigma, share = Noise(kind=kind), np.array([7.0, 40.0, 1000.0]), 0.2, np.array([0.1, 0.45, 0.9])
+    mean = trials / share if kind == "negative_binomial" else share
+    n = trials.astype(int)
+    reference = {
+        "binomial": stats.binom(n, share),
+        "beta_binomial": stats.betabinom(n, share / sigma**2, (1 - share) / sigma**2),
+        "negative_binomial": stats.nbinom(n, share),
+    }[kind]
+    counts = np.round(reference.mean() * 0.9)
+    observed = counts + trials if kind == "negative_binomial" else counts / trials
+    np.testing.assert_allclose(noise.logpdf(observed, mean, sigma, trials), reference.logpmf(counts), rtol=1e-9)
+    np.testing.assert_array_equal(noise.counts(observed, trials, "y"), counts)
+    factor = 1.0 if kind == "negative_binomial" else 1 / trials
+    np.testing.assert_allclose(noise.deviation(mean, sigma, trials), reference.std() * factor, rtol=1e-9)
+    drawn = noise.predict(np.random.default_rng(1), np.broadcast_to(mean, (20_000, 3)), sigma, trials)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=5 * noise.deviation(mean, sigma, trials).max() / 100)
+    np.testing.assert_allclose(drawn.std(axis=0), noise.deviation(mean, sigma, trials), rtol=0.05)
+
+
+def test_counts_must_be_whole() -> None:
+    with pytest.raises(bf.DataError, match=r"accuracy times n_items is 12\.4 there.*\n?.*log-odds"):
+        Noise(kind="binomial").counts(np.array([0.2, 0.31]), np.array([40.0, 40.0]), "accuracy")
+    # four printed digits of 611/1319
+    assert Noise(kind="binomial").counts(np.array([0.4632]), np.array([1319.0]), "accuracy") == [611]
+    with pytest.raises(bf.SpecError, match="leave out on = 'log'"):
+        Noise.from_mapping({"kind": "binomial", "on": "log"})
+    assert Noise.from_mapping(Noise(kind="beta_binomial").to_mapping()) == Noise(kind="beta_binomial")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bayesfit.cells import read_numbers
 from bayesfit.errors import DataError, DataWarning, FormulaError, SpecError
+from bayesfit.needs import Needs, faults_for, require
 from bayesfit.runs import Allow, Runs
 
 WRONG = Path(__file__).with_name("wrong_runs")
@@ -50,7 +51,7 @@ def faults_of(df: pd.DataFrame, **arguments: Any) -> list[tuple[str, str | None,
 def test_a_wrong_table_is_told_every_fault_and_no_other(name: str) -> None:
     case = INDEX[name]
     with pytest.raises(DataError) as caught:
-        Runs.from_csv(WRONG / f"{name}.csv", **case.get("call", {})).require(**case.get("law", LAW))
+        require(Runs.from_csv(WRONG / f"{name}.csv", **case.get("call", {})), Needs(**case.get("law", LAW)))
     assert sorted(fault.kind for fault in caught.value.faults) == sorted(case["kinds"])
     for part in case["says"]:
         assert part in str(caught.value)
@@ -63,6 +64,7 @@ def test_every_wrong_table_is_in_the_index_and_each_message_has_one() -> None:
         *("missing_column", "duplicate_column", "group_missing", "empty_table", "unreadable"),
         *("not_a_number", "missing_value", "not_finite", "not_positive", "wrong_unit", "out_of_range"),
         *("percent_accuracy", "bad_se", "bad_n_items", "one_group", "few_runs", "collinear"),
+        *("negative", "not_a_mixture", "no_log_odds"),
     }
 
 
@@ -70,7 +72,7 @@ def test_every_wrong_table_is_in_the_index_and_each_message_has_one() -> None:
 def test_a_fault_says_where_it_is_and_what_to_do(name: str) -> None:
     case = INDEX[name]
     with pytest.raises(DataError) as caught:
-        Runs.from_csv(WRONG / f"{name}.csv", **case.get("call", {})).require(**case.get("law", LAW))
+        require(Runs.from_csv(WRONG / f"{name}.csv", **case.get("call", {})), Needs(**case.get("law", LAW)))
     for fault in caught.value.faults:
         assert str(fault).endswith(f"{fault.message}; {fault.remedy}")
         assert fault.message
@@ -536,21 +538,27 @@ def test_repr() -> None:
 # what a law needs
 
 
-def kinds(runs: Runs, **changes: Any) -> list[str]:
-    return [fault.kind for fault in runs.faults_for(**{**LAW, **changes})]
+def kinds(runs: Runs, allow: tuple[Allow, ...] = (), **changes: Any) -> list[str]:
+    return [fault.kind for fault in faults_for(runs, Needs(**{**LAW, **changes}), allow)]
 
 
 def test_sound_runs_have_no_faults() -> None:
     runs = made()
     assert kinds(runs, groups=["family"]) == []
-    runs.require(["params", "tokens"], ["loss"], ["family"], 4)
+    require(runs, Needs(inputs=["params", "tokens"], outputs=["loss"], groups=["family"], n_parameters=4))
 
 
 def test_all_that_a_law_lacks_comes_in_one_error() -> None:
     runs = Runs.from_frame(frame(family="a", tokens=1e9), groups=["family"])
     with pytest.raises(DataError, match="sweep has 6 faults") as caught:
-        Runs.from_dataset(runs.to_dataset().assign_attrs(name="sweep")).require(
-            ["params", "tokens", "width"], ["loss", "accuracy"], ["family", "task"], 5
+        require(
+            Runs.from_dataset(runs.to_dataset().assign_attrs(name="sweep")),
+            Needs(
+                inputs=["params", "tokens", "width"],
+                outputs=["loss", "accuracy"],
+                groups=["family", "task"],
+                n_parameters=5,
+            ),
         )
     assert [fault.kind for fault in caught.value.faults] == [
         *("missing_column", "missing_column", "one_group", "group_missing", "few_runs", "collinear"),
@@ -562,18 +570,18 @@ def test_a_word_allows_its_own_fault_alone(word: Allow) -> None:
     runs = Runs.from_frame(frame(family="a", tokens=1e9), groups=["family"])
     found = kinds(runs, groups=["family"], n_parameters=5)
     assert sorted(found) == ["collinear", "few_runs", "one_group"]
-    assert kinds(runs, groups=["family"], n_parameters=5, allow=[word]) == [kind for kind in found if kind != word]
+    assert kinds(runs, groups=["family"], n_parameters=5, allow=(word,)) == [kind for kind in found if kind != word]
     assert word in get_args(Allow)
 
 
 def test_an_unknown_word_is_refused_here_too() -> None:
     with pytest.raises(SpecError, match=r"cannot allow 'colinear' \(did you mean 'collinear'\?\)"):
-        made().faults_for(**LAW, allow=["colinear"])  # type: ignore[list-item]
+        faults_for(made(), Needs(**LAW), ["colinear"])  # type: ignore[list-item]
 
 
 def test_a_column_read_for_another_part_is_pointed_out() -> None:
     runs = made(outputs=["loss"], inputs=["params"])
-    (fault,) = runs.faults_for(["params", "loss"], ["loss"], [], 1)
+    (fault,) = faults_for(runs, Needs(inputs=["params", "loss"], outputs=["loss"], n_parameters=1))
     assert fault.remedy == "name it when reading the table, inputs=[..., 'loss']"
 
 
@@ -600,14 +608,15 @@ def grid(**columns: str) -> Runs:
 )
 def test_inputs_that_determine_each_other(columns: dict[str, str], relation: str) -> None:
     runs = grid(**columns)
-    (fault,) = runs.faults_for(runs.inputs, ["loss"], [], 5)
+    (fault,) = faults_for(runs, Needs(inputs=runs.inputs, outputs=["loss"], n_parameters=5))
     assert fault.kind == "collinear"
     assert relation in fault.message
 
 
 def test_every_relation_is_told() -> None:
     runs = grid(flops="6*params*tokens", width="sqrt(params)", depth="noise")
-    assert [fault.message.split(" cannot")[0] for fault in runs.faults_for(runs.inputs, ["loss"], [], 5)] == [
+    needs = Needs(inputs=runs.inputs, outputs=["loss"], n_parameters=5)
+    assert [fault.message.split(" cannot")[0] for fault in faults_for(runs, needs)] == [
         "params, width",
         "params, tokens, flops",
     ]
@@ -618,7 +627,7 @@ def test_inputs_a_little_apart_are_apart(spread: float, found: int) -> None:
     logs = np.linspace(16, 23, 40)
     off = spread * np.random.default_rng(0).standard_normal(40)
     df = pd.DataFrame({"params": np.exp(logs), "tokens": 20 * np.exp(logs + off), "loss": 3.0})
-    assert len(Runs.from_frame(df).faults_for(**LAW)) == found
+    assert len(faults_for(Runs.from_frame(df), Needs(**LAW))) == found
 
 
 def test_two_runs_cannot_tell_three_inputs_apart() -> None:

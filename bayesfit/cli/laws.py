@@ -145,6 +145,8 @@ def _show(screen: Screen, law: Law, name: str) -> None:
     rows = [(name, "input", part.unit, part.about, "") for name, part in law.inputs.items()]
     for name_, output in law.outputs.items():
         noise = f"{output.noise.kind} on {_SCALES[output.noise.on]}"
+        if output.noise.counted:
+            noise = f"{output.noise.kind} of {output.noise.trials}"
         rows.append((name_, "output", output.unit, output.about, noise))
     screen.table(("name", "", "unit", "about", "noise"), rows)
     heading("Parameters")

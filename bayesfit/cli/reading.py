@@ -169,6 +169,7 @@ def read_runs(
     formulas = named(derive, "--derive", "'flops = 6*params*tokens'")
     inputs: list[str] | None = None
     if law is not None:
+        law = law.closed([*columns_of(path), *where, *formulas])
         outputs = tuple(law.outputs)
         known = [*law.inputs, *_STANDARD, *outputs, *by, *_MEASURED]
         for role in (*where, *formulas):

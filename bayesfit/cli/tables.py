@@ -43,6 +43,7 @@ def check_data(
 ) -> None:
     """Read a table of runs; say how it is understood and every fault it has."""
     from bayesfit.cli.reading import columns_of, named, names, read_law, read_runs
+    from bayesfit.needs import Needs, faults_for
 
     screen = Screen(json=json)
     groups, found = names(by or ()), None
@@ -67,15 +68,8 @@ def check_data(
     except DataError as error:
         faults = error.faults
     if runs is not None and found is not None:
-        faults = tuple(
-            runs.faults_for(
-                inputs=tuple(found.inputs),
-                outputs=tuple(found.outputs),
-                groups=groups,
-                n_parameters=len(found.free),
-                allow=[word.value for word in allow or ()],
-            )
-        )
+        found = found.closed(runs.inputs)
+        faults = tuple(faults_for(runs, Needs.of(found, groups), [word.value for word in allow or ()]))
     if json:
         screen.document(
             {"file": str(file), "ok": not faults, **_understood(runs), "faults": [_told(f) for f in faults]}

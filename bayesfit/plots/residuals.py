@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesfit.plots import style
 from bayesfit.plots.path import x_values
-from bayesfit.pooling import noise_names
+from bayesfit.pooling import noise_names, trials_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,6 +56,7 @@ def residuals(fit: Fit, output: str) -> Residuals:
     from bayesfit.forecast import law_values
 
     noise, table = fit.law.outputs[output].noise, fit.runs.table
+    trials = trials_of(fit.law, output, fit.runs)
     draws = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
     block = max(1, _HELD // draws)
     means: list[np.ndarray] = []
@@ -63,9 +64,11 @@ def residuals(fit: Fit, output: str) -> Residuals:
     for start in range(0, len(table), block):
         rows = table.iloc[start : start + block]
         values, spreads = law_values(fit, rows)
-        for kept, array in ((means, noise.observed(values[output])), (scales, spreads[noise_names(fit.law)[output]])):
-            average = array.mean(("chain", "draw")).values
-            kept.append(np.broadcast_to(average, len(rows)))
+        sigma = spreads[noise_names(fit.law)[output]].mean(("chain", "draw")).values if noise.has_scale else 0.0
+        mean = np.broadcast_to(noise.observed(values[output]).mean(("chain", "draw")).values, len(rows))
+        means.append(mean)
+        counts = None if trials is None else trials[start : start + block]
+        scales.append(np.broadcast_to(noise.deviation(mean, sigma, counts), len(rows)))
     scale = np.concatenate(scales)
     se = fit.runs.loss_se
     if output == "loss" and se is not None:
@@ -171,11 +174,12 @@ def noise_quantiles(noise: Noise, prob: np.ndarray) -> np.ndarray:
     """Return quantiles of standard noise (scale one)."""
     from scipy import stats
 
-    if noise.kind == "normal":
-        return np.asarray(stats.norm.ppf(prob))
     if noise.kind == "laplace":
         return np.asarray(stats.laplace.ppf(prob))
-    return np.asarray(stats.t.ppf(prob, noise.nu))
+    if noise.kind == "student_t":
+        return np.asarray(stats.t.ppf(prob, noise.nu))
+    # counts over their standard deviation are about normal
+    return np.asarray(stats.norm.ppf(prob))
 
 
 def _levels(fit: Fit, group: str | None) -> list[tuple[np.ndarray, int, str]]:
