@@ -124,7 +124,8 @@ class Published:
     source
         Paper, table, and what was fitted to what.
     values
-        Coefficient to value, under the names of parameters or derived quantities.
+        Coefficient to value, under the names of parameters or derived quantities; papers that print
+        exponents alone give only those.
     intervals, prob
         Published intervals and their probability.
     se
@@ -378,15 +379,16 @@ class Law:
             for equation in self.equations
         )
 
-    def fix(self, **values: float) -> Law:
-        """Return the law with parameters held at a value, such as ``law.fix(E=0)`` for no floor."""
+    def fix(self, **values: float | None) -> Law:
+        """Return the law with parameters held at a value, such as ``law.fix(E=0)`` for no floor; None sets free."""
         for name in values:
             if name not in self.parameters:
                 raise SpecError(
                     f"{self.id} has no parameter '{name}'{nearest(name, self.parameters)}; "
                     f"it has {', '.join(self.parameters)}"
                 )
-        return replace(self, fixed={**self.fixed, **{name: float(value) for name, value in values.items()}})
+        fixed = {**self.fixed, **values}
+        return replace(self, fixed={name: float(value) for name, value in fixed.items() if value is not None})
 
     def with_priors(self, priors: Mapping[str, str | Prior]) -> Law:
         """Return the law with other priors for the parameters named."""
@@ -608,6 +610,8 @@ def check_values(law: Law, check: Check) -> dict[str, float]:
     """
     refs = {f"{summary}.{name}": 1.0 for summary in SUMMARIES for name in (*law.inputs, *law.outputs)}
     source = law.published[check.published].values if check.published else check.parameters
+    # a number that fits hold fixed may be checked at another value
+    law = law.fix(**dict.fromkeys(law.fixed.keys() & source.keys()))
     parameters = law.paper_parameters(source, refs)
     known: dict[str, Any] = {**refs, **parameters}
     values = derived_values(law, known)
