@@ -387,8 +387,13 @@ class Law:
                     f"{self.id} has no parameter '{name}'{nearest(name, self.parameters)}; "
                     f"it has {', '.join(self.parameters)}"
                 )
-        fixed = {**self.fixed, **values}
-        return replace(self, fixed={name: float(value) for name, value in fixed.items() if value is not None})
+        fixed = {name: float(value) for name, value in {**self.fixed, **values}.items() if value is not None}
+        recovery = self.recovery
+        if recovery is not None:
+            # what is set free was true at the value it was held at
+            freed = {name: value for name, value in self.fixed.items() if name not in fixed}
+            recovery = replace(recovery, truth={**freed, **recovery.truth})
+        return replace(self, fixed=fixed, recovery=recovery)
 
     def with_priors(self, priors: Mapping[str, str | Prior]) -> Law:
         """Return the law with other priors for the parameters named."""
