@@ -9,8 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayesfit.averaging import average
+    from bayesfit.backtesting import Backtest, Folds, backtest
     from bayesfit.card import Law
     from bayesfit.catalog import law, laws
+    from bayesfit.comparison import Comparison, compare, compare_laws
     from bayesfit.errors import (
         BayesfitError,
         BayesfitWarning,
@@ -36,13 +39,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Backtest": "backtesting",
     "BayesfitError": "errors",
     "BayesfitWarning": "errors",
+    "Comparison": "comparison",
     "ConvergenceWarning": "errors",
     "DataError": "errors",
     "DataWarning": "errors",
     "ExtrapolationWarning": "errors",
     "Fit": "fitting",
+    "Folds": "backtesting",
     "Forecast": "forecast",
     "FormulaError": "errors",
     "Law": "card",
@@ -54,6 +60,10 @@ _HOME = {
     "SpecError": "errors",
     "StoredFitError": "errors",
     "assess_risk": "risk",
+    "average": "averaging",
+    "backtest": "backtesting",
+    "compare": "comparison",
+    "compare_laws": "comparison",
     "fit": "fitting",
     "law": "catalog",
     "laws": "catalog",
@@ -62,13 +72,16 @@ _HOME = {
 }
 
 __all__ = [
+    "Backtest",
     "BayesfitError",
     "BayesfitWarning",
+    "Comparison",
     "ConvergenceWarning",
     "DataError",
     "DataWarning",
     "ExtrapolationWarning",
     "Fit",
+    "Folds",
     "Forecast",
     "FormulaError",
     "Law",
@@ -80,6 +93,10 @@ __all__ = [
     "SpecError",
     "StoredFitError",
     "assess_risk",
+    "average",
+    "backtest",
+    "compare",
+    "compare_laws",
     "fit",
     "law",
     "laws",

@@ -415,6 +415,15 @@ class Law:
         }
         return replace(self, outputs=outputs)
 
+    def pick_output(self, output: str | None) -> str:
+        """Return the output named, or the first."""
+        if output is None:
+            return next(iter(self.outputs))
+        if output not in self.outputs:
+            known = ", ".join(self.outputs)
+            raise SpecError(f"{self.id} has no output '{output}'{nearest(output, self.outputs)}; it has {known}")
+        return output
+
     def mean(self, values: Mapping[str, Any], functions: Any = None) -> dict[str, Any]:
         """Evaluate every equation.
 

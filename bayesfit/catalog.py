@@ -33,19 +33,22 @@ def laws() -> tuple[Law, ...]:
     return tuple(_read(path) for path in sorted(models_folder().glob("*/*.toml")))
 
 
-def law(name: str | Path) -> Law:
+def law(name: str | Path | Law) -> Law:
     """Return a law by its id or alias, or from a card of your own by path.
 
     Parameters
     ----------
     name
-        ``"chinchilla"``, an alias such as ``"additive_nd"``, or the path of a ``.toml`` file.
+        ``"chinchilla"``, an alias such as ``"additive_nd"``, or the path of a ``.toml`` file; a law is
+        returned as it is.
 
     Raises
     ------
     SpecError
         If there is no such law; the nearest name is suggested.
     """
+    if isinstance(name, Law):
+        return name
     if str(name).endswith(".toml"):
         path = Path(name)
         if not path.is_file():

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bayesfit.card import Law, derived_values
 from bayesfit.errors import SpecError
-from bayesfit.noise import Noise
+from bayesfit.noise import Kind, Noise
 from bayesfit.pooling import How, ParameterPlan, Pooling, plan_parameters
 from bayesfit.priors import Prior
 
@@ -167,7 +167,7 @@ def fit(
     *,
     by: Sequence[str] = (),
     pooling: Mapping[str, How | Mapping[str, How]] | None = None,
-    noise: Noise | Literal["student_t", "laplace", "normal"] | None = None,
+    noise: Noise | Kind | None = None,
     priors: Mapping[str, str | Prior] | None = None,
     fixed: Mapping[str, float] | None = None,
     draws: int = 2000,
@@ -215,7 +215,9 @@ def fit(
     SpecError
         For a law, prior, pooling or setting that cannot be used.
     """
-    law = _resolve(law)
+    from bayesfit.catalog import law as find
+
+    law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)
     if priors:
@@ -239,14 +241,6 @@ def fit(
     ).seeded()
     idata = sample(build(law, plans, runs), settings)
     return Fit(law=law, runs=runs, pooling=arrangement, idata=idata, provenance=_provenance(runs, settings.seed))
-
-
-def _resolve(law: Law | str) -> Law:
-    if isinstance(law, Law):
-        return law
-    from bayesfit.catalog import law as find
-
-    return find(law)
 
 
 def _names(by: Sequence[str]) -> tuple[str, ...]:

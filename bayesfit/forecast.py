@@ -166,7 +166,9 @@ def forecast(
             f"{len(table):,} scenarios times {count:,} draws do not fit in memory at once; stream them with "
             f"bayesfit.forecast.forecast_tables(fit, scenarios), or `bayesfit forecast --scenarios FILE --out FILE`"
         )
-    found = _forecast(fit, table, _output(fit, output), fit.seed if seed is None else seed, 0, converged)
+    found = forecast_rows(
+        fit, table, fit.law.pick_output(output), seed=fit.seed if seed is None else seed, converged=converged
+    )
     _warn_if_far(float(found.distance.max(initial=0.0)))
     return found
 
@@ -206,7 +208,7 @@ def forecast_tables(
     converged = ensure_converged(fit, allow_unconverged)
     count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
     block = max(1, STREAMED // count) if block is None else block
-    name, stream, done, far = _output(fit, output), fit.seed if seed is None else seed, 0, 0.0
+    name, stream, done, far = fit.law.pick_output(output), fit.seed if seed is None else seed, 0, 0.0
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
         try:
             table = read_scenarios(part, fit)
@@ -216,7 +218,7 @@ def forecast_tables(
             raise DataError(faults, error.source) from None
         for start in range(0, len(table), block):
             rows = table.iloc[start : start + block]
-            found = _forecast(fit, rows, name, stream, done, converged)
+            found = forecast_rows(fit, rows, name, seed=stream, first=done, converged=converged)
             done += len(rows)
             far = max(far, float(found.distance.max(initial=0.0)))
             result = found.table(prob)
@@ -324,7 +326,24 @@ def _with_new_level(
     return replace(plan, prior=prior), xr.concat([location, added], dim=group)
 
 
-def _forecast(fit: Fit, table: pd.DataFrame, output: str, seed: int, first: int, converged: bool) -> Forecast:
+def forecast_rows(
+    fit: Fit, table: pd.DataFrame, output: str, *, seed: int, first: int = 0, converged: bool = True
+) -> Forecast:
+    """Forecast checked scenarios, whatever the fit's diagnostics say.
+
+    Parameters
+    ----------
+    fit, output
+        The fit, and the output to forecast.
+    table
+        Scenarios as `read_scenarios` gives them, or the table of checked runs.
+    seed
+        Seed of the noise.
+    first
+        Place of the first row in the whole table of scenarios, which its noise is drawn by.
+    converged
+        What the forecast says of the fit.
+    """
     values, scales = law_values(fit, table)
     noise = fit.law.outputs[output].noise
     order = ("chain", "draw", "scenario")
@@ -427,15 +446,6 @@ def _warn_if_far(decades: float) -> None:
             ExtrapolationWarning,
             stacklevel=3,
         )
-
-
-def _output(fit: Fit, output: str | None) -> str:
-    known = tuple(fit.law.outputs)
-    if output is None:
-        return known[0]
-    if output not in known:
-        raise SpecError(f"{fit.law.id} has no output '{output}'; it has {', '.join(known)}")
-    return output
 
 
 def _probability(prob: float) -> None:

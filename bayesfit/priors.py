@@ -85,7 +85,7 @@ class Prior:
         if match is None or len(text) > MAX_LENGTH:
             raise SpecError(f"expected a prior such as 'LogNormal(log(0.3), 0.6)', found {text[:60]!r}")
         family: Any = match[1]
-        arguments = _split(match[2]) if match[2].strip() else []
+        arguments = split_arguments(match[2]) if match[2].strip() else []
         return cls(family=family, arguments=tuple(parse_expression(argument) for argument in arguments))
 
     @classmethod
@@ -262,7 +262,7 @@ def _half_normal(z: Any) -> Any:
 NUMPY_LINKS: Backend = {**NUMPY, "half_normal": _half_normal}
 
 
-def _split(text: str) -> list[str]:
+def split_arguments(text: str) -> list[str]:
     """Split at the commas outside parentheses."""
     parts, depth, start = [], 0, 0
     for position, character in enumerate(text):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 import numpy as np
 import pandas as pd
 
+from bayesfit.catalog import law as find
 from bayesfit.cells import STANDARD, Reader, listed
 from bayesfit.errors import DataError, DataWarning, Fault, SpecError, nearest
 from bayesfit.expression import SUMMARIES, parse_expression
@@ -151,9 +152,7 @@ class Runs:
         if not isinstance(df, pd.DataFrame) or df.columns.nlevels > 1:
             raise SpecError(f"expected a pandas DataFrame with one row of column names, found {type(df).__name__}")
         check_allow(allow)
-        read_for = _law(law)
-        if read_for is not None:
-            read_for = read_for.closed([*df.columns, *(columns or {}), *(derive or {})])
+        read_for = None if law is None else find(law).closed([*df.columns, *(columns or {}), *(derive or {})])
         if outputs is None:
             outputs = ("loss",) if read_for is None else tuple(read_for.outputs)
         for label, names in (("outputs", outputs), ("groups", groups), ("inputs", inputs or ())):
@@ -381,14 +380,6 @@ class Runs:
             return []
         more = f" and {len(sets) - 5} more sets" if len(sets) > 5 else ""
         return [f"rows {'; '.join(sets[:5])}{more} are copies of one another; they are kept and count as separate runs"]
-
-
-def _law(law: Law | str | None) -> Law | None:
-    if not isinstance(law, str):
-        return law
-    from bayesfit.catalog import law as find
-
-    return find(law)
 
 
 def summaries_of(name: str, values: np.ndarray) -> dict[str, float]:

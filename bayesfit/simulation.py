@@ -76,12 +76,10 @@ def simulate(
     """
     import pandas as pd
 
+    from bayesfit.catalog import law as find
     from bayesfit.runs import Runs, summaries_of
 
-    if isinstance(law, str):
-        from bayesfit.catalog import law as find
-
-        law = find(law)
+    law = find(law)
     law = law.closed() if not isinstance(inputs, pd.DataFrame) else law.closed(inputs.columns)
     rng = np.random.default_rng(seed)
     design = _design(law, inputs, n, levels, rng)

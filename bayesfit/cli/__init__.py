@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bayesfit.cli.comparisons import compare
 from bayesfit.cli.demo import demo
 from bayesfit.cli.fits import fit, plot
 from bayesfit.cli.forecasts import forecast, risk
@@ -90,6 +91,7 @@ app.command("laws")(laws)
 app.command("check-data")(check_data)
 app.command("simulate")(simulate)
 app.command("fit")(fit)
+app.command("compare")(compare)
 app.command("forecast")(forecast)
 app.command("risk")(risk)
 app.command("plot")(plot)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from bayesfit.errors import SpecError
 
+_FIGURES = (".png", ".pdf", ".svg")
+
 
 def check_place(path: Path, option: str = "--out") -> None:
     """Refuse a place that cannot be written to, before the work is done rather than after.
@@ -22,6 +24,19 @@ def check_place(path: Path, option: str = "--out") -> None:
         raise SpecError(f"{option}: there is no folder {path.parent} to put {path.name} in; make it first")
     if path.is_dir():
         raise SpecError(f"{option}: {path} is a folder; name a file in it")
+
+
+def check_figure(path: Path) -> None:
+    """Refuse a place that no figure can be written to.
+
+    Raises
+    ------
+    SpecError
+        For an ending that is none of a figure's, or as `check_place`.
+    """
+    if path.suffix.lower() not in _FIGURES:
+        raise SpecError(f"--out must end in {', '.join(_FIGURES)}, found {path.name}")
+    check_place(path)
 
 
 @contextmanager

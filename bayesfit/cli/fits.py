@@ -23,6 +23,7 @@ from bayesfit.cli.options import (
     Loss,
     LossSe,
     NItems,
+    NoiseKind,
     OutputName,
     Quiet,
     RunsFile,
@@ -37,14 +38,6 @@ if TYPE_CHECKING:
     from bayesfit.fitting import Fit
 
 _ROWS_SHOWN = 60
-
-
-class NoiseKind(StrEnum):
-    """Kinds of noise."""
-
-    student_t = "student_t"
-    laplace = "laplace"
-    normal = "normal"
 
 
 class PlotKind(StrEnum):
@@ -93,7 +86,11 @@ def fit(
     ] = None,
     noise: Annotated[
         NoiseKind | None,
-        typer.Option("--noise", metavar="KIND", help="Other noise than the law's: student_t, laplace or normal."),
+        typer.Option(
+            "--noise",
+            metavar="KIND",
+            help="Other noise than the law's: student_t, laplace, normal; or a count: binomial, beta_binomial.",
+        ),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 2000,
     tune: Annotated[int, typer.Option("--tune", metavar="N", min=1, help="Warm-up draws, per chain.")] = 1000,
@@ -122,7 +119,7 @@ def fit(
     found = read_law(law, priors, columns_of(file) if "=" in law else ())
     runs = read_runs(
         file,
-        law=found,
+        laws=[found],
         by=groups,
         column=column or (),
         derive=derive or (),
@@ -193,15 +190,12 @@ def plot(
     allow_unconverged: Unconverged = False,
 ) -> None:
     """Draw a fit: its band, its residuals, its priors and posteriors, or pairs of parameters."""
-    from bayesfit.cli.files import check_place, whole
+    from bayesfit.cli.files import check_figure, whole
     from bayesfit.cli.reading import scenario
     from bayesfit.store import load
 
     place = out or Path(f"{kind.value}.png")
-    check_place(place)
-    endings = (".png", ".pdf", ".svg")
-    if place.suffix.lower() not in endings:
-        raise SpecError(f"--out must end in {', '.join(endings)}, found {place.name}")
+    check_figure(place)
     if kind is not PlotKind.band and (set_ or to is not None):
         raise SpecError(f"--set and --to are for --kind band, not {kind.value}")
     loaded = load(file)

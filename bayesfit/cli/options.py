@@ -18,6 +18,17 @@ class Allowed(StrEnum):
     collinear = "collinear"
 
 
+class NoiseKind(StrEnum):
+    """Kinds of noise."""
+
+    student_t = "student_t"
+    laplace = "laplace"
+    normal = "normal"
+    binomial = "binomial"
+    beta_binomial = "beta_binomial"
+    negative_binomial = "negative_binomial"
+
+
 class Worse(StrEnum):
     """The wrong side of a limit."""
 

@@ -130,6 +130,41 @@ def read_law(text: str, priors: Mapping[str, str], columns: Iterable[str]) -> La
         ) from None
 
 
+def read_laws(texts: Iterable[str], priors: Mapping[str, str], path: Path) -> dict[str, Law]:
+    """Read laws separated by commas: names, cards, formulas; each under what was typed.
+
+    Parameters
+    ----------
+    texts
+        What was typed; commas inside parentheses belong to a formula.
+    priors
+        Priors typed: for the parameters of formulas, and of whichever law has one of that name.
+    path
+        The table, whose columns a formula may read.
+    """
+    from bayesfit.catalog import law
+    from bayesfit.priors import split_arguments
+
+    typed = [part.strip() for text in texts for part in split_arguments(text) if part.strip()]
+    if len(set(typed)) < len(typed):
+        raise SpecError(f"a law is named twice in --laws: {', '.join(typed)}")
+    found: dict[str, Law] = {}
+    unused = dict(priors)
+    for text in typed:
+        if "=" in text and not text.endswith(".toml"):
+            names = set(re.findall(r"[A-Za-z_]\w*", text))
+            own = {name: prior for name, prior in priors.items() if name in names}
+            found[text] = read_law(text, own, columns_of(path))
+        else:
+            entry = law(text)
+            own = {name: prior for name, prior in priors.items() if name in entry.parameters}
+            found[text] = entry.with_priors(own) if own else entry
+        unused = {name: prior for name, prior in unused.items() if name not in own}
+    if unused:
+        raise SpecError(f"--prior {next(iter(unused))}: none of these laws has such a parameter")
+    return found
+
+
 def columns_of(path: Path) -> tuple[str, ...]:
     """Return the names of a table's columns; none if it cannot be read, which reading it will say."""
     if _is_parquet(path):
@@ -148,7 +183,7 @@ def columns_of(path: Path) -> tuple[str, ...]:
 def read_runs(
     path: Path,
     *,
-    law: Law | None,
+    laws: Sequence[Law],
     by: Sequence[str],
     column: Iterable[str],
     derive: Iterable[str],
@@ -160,27 +195,31 @@ def read_runs(
 ) -> Runs:
     """Read and check a table of runs, CSV or Parquet by its name.
 
-    With a law, its inputs are read, as far as the table has them; what it lacks is told afterwards,
-    by `Runs.require`, which knows more of the remedy.
+    With laws, their inputs are read, as far as the table has them; what it lacks is told afterwards,
+    by `bayesfit.needs.require`, which knows more of the remedy.
     """
     from bayesfit.runs import Runs
 
     where = named(column, "--column", "params=n_params")
     formulas = named(derive, "--derive", "'flops = 6*params*tokens'")
     inputs: list[str] | None = None
-    if law is not None:
-        law = law.closed([*columns_of(path), *where, *formulas])
-        outputs = tuple(law.outputs)
-        known = [*law.inputs, *_STANDARD, *outputs, *by, *_MEASURED]
+    wanted: dict[str, None] = {}
+    support: dict[str, Any] = {}
+    if laws:
+        present = columns_of(path)
+        closed = [law.closed([*present, *where, *formulas]) for law in laws]
+        wanted = dict.fromkeys(name for law in closed for name in law.inputs)
+        support = {name: values for law in closed for name, values in law.support.items()}
+        outputs = tuple(dict.fromkeys(name for law in closed for name in law.outputs))
+        known = [*wanted, *_STANDARD, *outputs, *by, *_MEASURED]
         for role in (*where, *formulas):
             if role not in known:
                 raise SpecError(
-                    f"{law.id} reads no '{role}'{nearest(role, known)}; --column and --derive take "
-                    f"{', '.join(dict.fromkeys(known))}"
+                    f"{' and '.join(law.id for law in laws)} read{'s' * (len(laws) == 1)} no '{role}'"
+                    f"{nearest(role, known)}; --column and --derive take {', '.join(dict.fromkeys(known))}"
                 )
-        present = columns_of(path)
         # with none of them, the standard inputs are read instead, so that what is there can be told
-        inputs = [name for name in law.inputs if name in present or name in where or name in formulas] or None
+        inputs = [name for name in wanted if name in present or name in where or name in formulas] or None
     arguments: dict[str, Any] = {
         "inputs": inputs,
         "outputs": outputs,
@@ -190,14 +229,14 @@ def read_runs(
         "loss_se": loss_se,
         "n_items": n_items,
         "derive": formulas,
-        "support": None if law is None else law.support,
+        "support": support,
         "allow": allow,
     }
     try:
         return (Runs.from_parquet if _is_parquet(path) else Runs.from_csv)(path, **arguments)
     except DataError as error:
         # a table with other faults never gets as far as `Runs.require`: tell all at once
-        lacking = [name for name in (law.inputs if law and inputs else ()) if name not in (inputs or ())]
+        lacking = [name for name in (wanted if inputs else ()) if name not in (inputs or ())]
         raise DataError([*error.faults, *(_lacking(name, path) for name in lacking)], error.source) from None
 
 

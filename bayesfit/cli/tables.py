@@ -55,7 +55,7 @@ def check_data(
     try:
         runs = read_runs(
             file,
-            law=found,
+            laws=[] if found is None else [found],
             by=groups,
             column=column or (),
             derive=derive or (),

@@ -1,4 +1,4 @@
-"""Figures of a fit; each function draws one and returns it.
+"""Figures of fits and comparisons; each function draws one and returns it.
 
 Nothing here imports matplotlib before a figure is asked for, and no figure needs a screen.
 """
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesfit.plots.band import plot_band
+    from bayesfit.plots.comparison import plot_compare
     from bayesfit.plots.pair import plot_pair
     from bayesfit.plots.prior_posterior import plot_prior_posterior
     from bayesfit.plots.residuals import plot_residuals
 
 _HOME = {
     "plot_band": "band",
+    "plot_compare": "comparison",
     "plot_pair": "pair",
     "plot_prior_posterior": "prior_posterior",
     "plot_residuals": "residuals",
 }
 
-__all__ = ["plot_band", "plot_pair", "plot_prior_posterior", "plot_residuals"]
+__all__ = ["plot_band", "plot_compare", "plot_pair", "plot_prior_posterior", "plot_residuals"]
 
 
 def __getattr__(name: str) -> Any:

@@ -153,7 +153,7 @@ def plot_band(
     >>> figure.savefig("band.png", dpi=150)  # doctest: +SKIP
     """
     probs = _probabilities(prob)
-    view = _view(fit, x, style.pick_output(fit.law, output), by)
+    view = _view(fit, x, fit.law.pick_output(output), by)
     if forecast is not None and forecast.output != view.output:
         raise SpecError(f"this forecast is of '{forecast.output}', the figure is of '{view.output}'; pass output=")
     held_out = None if truth is None else truth if isinstance(truth, pd.DataFrame) else truth.to_frame()

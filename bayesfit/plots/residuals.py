@@ -100,7 +100,7 @@ def plot_residuals(fit: Fit, *, output: str | None = None) -> Figure:
     --------
     >>> plot_residuals(fit).savefig("residuals.png", dpi=150)  # doctest: +SKIP
     """
-    name = style.pick_output(fit.law, output)
+    name = fit.law.pick_output(output)
     found, noise = residuals(fit, name), fit.law.outputs[name].noise
     compute = ("flops",) if fit.runs.compute is not None else ()
     against = [*dict.fromkeys((*compute, *fit.law.inputs))]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bayesfit.card import STANDARD_INPUTS, Input, Output
-from bayesfit.errors import SpecError, nearest
+from bayesfit.errors import SpecError
 from bayesfit.typeset import latex_name
 
 if TYPE_CHECKING:
@@ -73,17 +73,6 @@ def colour(place: int) -> str:
 def marker(place: int) -> str:
     """Return the marker of the level at this place; colour and marker repeat together after 88 levels."""
     return MARKERS[place % len(MARKERS)]
-
-
-def pick_output(law: Law, output: str | None) -> str:
-    """Return the output to draw: the one named, or the first."""
-    if output is None:
-        return next(iter(law.outputs))
-    if output not in law.outputs:
-        raise SpecError(
-            f"{law.id} has no output '{output}'{nearest(output, law.outputs)}; it has {', '.join(law.outputs)}"
-        )
-    return output
 
 
 def symbol(law: Law, name: str) -> str:

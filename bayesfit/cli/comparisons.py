@@ -1,0 +1,174 @@
+"""`bayesfit compare`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayesfit.cli.options import Allow, By, Column, Derive, Json, Loss, LossSe, NItems, NoiseKind, Quiet, RunsFile, Seed
+from bayesfit.cli.screen import Screen
+from bayesfit.errors import SpecError
+
+if TYPE_CHECKING:
+    from bayesfit.comparison import Comparison
+
+_INSIDE = ("elpd_diff", "dse", "p_loo", "high_k", "refitted", "loo_weight")
+_BEYOND = ("log_score", "crps", "interval_score", "error", "inside_90", "rolling_weight")
+
+
+def compare(
+    file: RunsFile,
+    laws: Annotated[
+        list[str],
+        typer.Option(
+            "--laws",
+            metavar="LAWS",
+            help="Laws to compare, with commas between: ids, cards (.toml), formulas such as 'loss = E + a*flops**-b'.",
+        ),
+    ],
+    by: By = None,
+    column: Column = None,
+    derive: Derive = None,
+    loss: Loss = None,
+    loss_se: LossSe = None,
+    n_items: NItems = None,
+    allow: Allow = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option("--prior", metavar="NAME=PRIOR", help="A prior for a parameter of a formula; repeatable."),
+    ] = None,
+    noise: Annotated[
+        NoiseKind | None, typer.Option("--noise", metavar="KIND", help="Noise of every law, instead of their own.")
+    ] = None,
+    leave_out: Annotated[
+        str,
+        typer.Option(
+            "--leave-out",
+            metavar="UNIT",
+            help="What leave-one-out leaves out: run, or a column whose levels go as a whole, such as family.",
+        ),
+    ] = "run",
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", metavar="INPUT", help="Axis along which larger runs are hidden; compute unless told."),
+    ] = None,
+    origins: Annotated[
+        int, typer.Option("--origins", metavar="N", min=0, help="Cuts beyond which runs are hidden; 0 for none.")
+    ] = 3,
+    horizon: Annotated[
+        float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
+    ] = 1.0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Laws worked on at once; all processors unless told."),
+    ] = None,
+    seed: Seed = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also draw both scores, .png, .pdf or .svg.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare laws on one table: by leave-one-out inside the data, by hidden larger runs beyond them."""
+    from bayesfit.cli.files import check_figure, whole
+    from bayesfit.cli.reading import named, names, read_laws, read_runs
+    from bayesfit.cli.tables import describe
+
+    if out is not None:
+        check_figure(out)
+    screen = Screen(json=json, quiet=quiet)
+    groups = names(by or ())
+    kept = names([leave_out]) if leave_out != "run" else ()
+    words: list[Any] = [word.value for word in allow or ()]
+    found = read_laws(laws, named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'"), file)
+    if len(found) < 2:
+        raise SpecError("give at least two laws to compare, --laws chinchilla,kaplan_nd; `bayesfit laws` lists them")
+    runs = read_runs(
+        file,
+        laws=list(found.values()),
+        by=tuple(dict.fromkeys((*groups, *kept))),
+        column=column or (),
+        derive=derive or (),
+        loss=loss,
+        loss_se=loss_se,
+        n_items=n_items,
+        allow=words,
+    )
+    describe(screen, runs)
+    screen.say()
+    screen.say(
+        f"Fitting {len(found)} laws{f' by {", ".join(groups)}' if groups else ''}, and again without larger runs."
+    )
+    start = time.monotonic()
+    from bayesfit.backtesting import Folds
+    from bayesfit.comparison import compare_laws
+    from bayesfit.needs import Needs, require
+
+    for law in found.values():
+        require(runs, Needs.of(law.closed(runs.inputs), groups), words)
+    _, comparison = compare_laws(
+        runs,
+        found,
+        leave_out=leave_out,
+        rolling=origins > 0,
+        folds=Folds(scale=scale, origins=max(origins, 1), horizon=horizon),
+        workers=workers,
+        seed=seed,
+        by=groups,
+        noise=noise.value if noise else None,
+        allow=words,
+    )
+    if json:
+        screen.document(_document(comparison))
+    else:
+        show(screen, comparison)
+        screen.say()
+        screen.say(f"Done after {time.monotonic() - start:.0f} s.")
+    if out is not None:
+        import matplotlib
+
+        # a file is written, also on a machine whose settings ask for windows
+        matplotlib.use("Agg")
+        from bayesfit.plots import plot_compare
+
+        with whole(out) as temporary:
+            plot_compare(comparison).savefig(temporary, format=out.suffix[1:].lower(), dpi=150)
+        screen.say(f"Both scores are drawn in {out}.")
+
+
+def show(screen: Screen, comparison: Comparison) -> None:
+    """Write both tables of a comparison, and what they say."""
+    table = comparison.table
+    unit = comparison.left_out
+    screen.result(f"\nInside the data: one {unit} left out", "bold")
+    screen.frame(table.sort_values("elpd", ascending=False)[list(_INSIDE)], "law")
+    screen.say("elpd_diff and dse: log predictive density below the best, and its standard error", "dim")
+    if comparison.backtests:
+        backtest = next(iter(comparison.backtests.values()))
+        cuts = len(backtest.origins)
+        screen.result(
+            f"\nBeyond the data: larger runs hidden, {cuts} cut{'s' * (cuts > 1)} in {backtest.scale}", "bold"
+        )
+        screen.frame(table[list(_BEYOND)], "law")
+        unit = "log" if backtest.on_log else "unit of the output"
+        screen.say(f"means over hidden runs; crps, interval score and error on the {unit}: lower is better", "dim")
+    screen.result(f"\n{comparison.verdict}")
+
+
+def _document(comparison: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "verdict": comparison.verdict,
+        "left_out": comparison.left_out,
+        "output": comparison.output,
+        "laws": {str(name): row.to_dict() for name, row in comparison.table.iterrows()},
+    }
+    if comparison.backtests:
+        found["origins"] = {
+            name: backtest.origins.reset_index().to_dict("records") for name, backtest in comparison.backtests.items()
+        }
+        odds = comparison.prob_better()
+        found["prob_better"] = {str(a): {b: p for b, p in row.items() if a != b} for a, row in odds.iterrows()}
+    return found

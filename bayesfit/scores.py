@@ -1,0 +1,146 @@
+"""Score forecasts of runs whose outcome is known: log score, CRPS, interval score, coverage.
+
+Gneiting, Raftery 2007, Strictly Proper Scoring Rules, Prediction, and Estimation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesfit.forecast import forecast_rows, law_values
+from bayesfit.pooling import noise_names, trials_of
+
+if TYPE_CHECKING:
+    from bayesfit.card import Law
+    from bayesfit.fitting import Fit
+    from bayesfit.runs import Runs
+
+#: Central intervals whose coverage is counted.
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+#: The interval of the interval score.
+_SCORED = 0.9
+
+
+def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
+    """Return the log density of an output's values under each draw.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    runs
+        Runs with the law's inputs and the fit's groups; levels that the fit never saw are drawn from
+        their population.
+    output
+        The output.
+
+    Returns
+    -------
+    xarray.DataArray
+        Dims (chain, draw, run). The density is that of the output in its own unit, whatever scale its
+        noise acts on, so that fits with noise on the log and on the loss itself can be compared; for
+        counts it is the probability of the count.
+    """
+    noise = fit.law.outputs[output].noise
+    values, scales = law_values(fit, runs.table)
+    trials = trials_of(fit.law, output, runs)
+    observed = runs.values(output)
+    order = ("chain", "draw", "scenario")
+    shape = (fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(runs))
+    mean = np.broadcast_to(values[output].transpose(..., "scenario").values, shape)
+    sigma: np.ndarray | float = 0.0
+    if noise.has_scale:
+        scale = scales[noise_names(fit.law)[output]]
+        sigma = scale.transpose(*(dim for dim in order if dim in scale.dims)).values
+        sigma = sigma if "scenario" in scale.dims else sigma[..., None]
+    if output == "loss" and runs.loss_se is not None:
+        sigma = np.hypot(sigma, noise.measured(runs.loss_se, observed))
+    with np.errstate(all="ignore"):
+        on_scale = noise.logpdf(noise.observed(observed), noise.observed(mean), sigma, trials)
+        jacobian = {"log": np.log(observed), "logit": np.log(observed) + np.log1p(-observed)}.get(noise.on, 0.0)
+    # a draw at which the law has no value gives the data no density
+    density = np.nan_to_num(on_scale - jacobian, nan=-np.inf)
+    coords = {"chain": fit.posterior["chain"].values, "draw": fit.posterior["draw"].values, "run": np.arange(len(runs))}
+    return xr.DataArray(density, dims=("chain", "draw", "run"), coords=coords, name=output)
+
+
+def log_score(fit: Fit, runs: Runs, output: str) -> np.ndarray:
+    """Return the log predictive density of each run, averaged over the draws; higher is better."""
+    from scipy.special import logsumexp
+
+    density = log_density(fit, runs, output).values.reshape(-1, len(runs))
+    score: np.ndarray = logsumexp(density, axis=0) - np.log(len(density))
+    return score
+
+
+def score(fit: Fit, runs: Runs, output: str, *, seed: int = 0) -> pd.DataFrame:
+    """Score a fit on runs that it has not seen.
+
+    Parameters
+    ----------
+    fit
+        The fit; whether its diagnostics hold is for the caller to ask.
+    runs
+        The runs.
+    output
+        The output.
+    seed
+        Seed of the noise.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run: ``observed``, ``median`` and ``decades`` beyond the fitted runs; ``log_score``
+        (higher is better); ``error`` of the median, ``crps`` and ``interval_score`` of the 90%
+        interval (lower is better), these three on the log of positive outputs (0.01 is about 1%) and in
+        the unit of shares and signed ones; ``pit``, the probability below what was observed; and
+        ``inside_50`` and so on, whether the central interval held it.
+    """
+    observed = runs.values(output)
+    found = forecast_rows(fit, runs.table, output, seed=seed)
+    draws = found.draws.values.reshape(-1, len(runs))
+    if output == "loss" and runs.loss_se is not None:
+        draws = draws + runs.loss_se * np.random.default_rng([seed, 2]).standard_normal(draws.shape)
+    truth, drawn = observed, draws
+    if scored_on_log(fit.law, fit.runs, output):
+        # a fit with noise on the loss itself may put a little below zero
+        truth, drawn = np.log(observed), np.log(np.maximum(draws, 1e-9 * observed))
+    drawn = np.sort(drawn, axis=0)
+    low, high = np.quantile(drawn, [(1 - _SCORED) / 2, (1 + _SCORED) / 2], axis=0)
+    missed = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    pit = (drawn < truth).mean(axis=0)
+    table = pd.DataFrame(
+        {
+            "observed": observed,
+            "median": np.median(draws, axis=0),
+            "decades": found.distance,
+            "log_score": log_score(fit, runs, output),
+            "error": np.median(drawn, axis=0) - truth,
+            "crps": crps(drawn, truth),
+            "interval_score": (high - low) + 2 / (1 - _SCORED) * missed,
+            "pit": pit,
+        }
+    )
+    for level in LEVELS:
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        table[f"inside_{100 * level:.0f}"] = (low <= truth) & (truth <= high)
+    return table
+
+
+def scored_on_log(law: Law, runs: Runs, output: str) -> bool:
+    """Return whether an output is scored on its logarithm: where it is positive and no share."""
+    return bool((runs.values(output) > 0).all()) and law.support.get(output, "positive") != "share"
+
+
+def crps(drawn: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the continuous ranked probability score of sorted draws (rows) for each column's truth."""
+    n = len(drawn)
+    # the mean distance between two draws, from their order
+    places = (2 * np.arange(1, n + 1) - n - 1)[:, None]
+    apart = 2 / n**2 * (places * drawn).sum(axis=0)
+    found: np.ndarray = np.abs(drawn - truth).mean(axis=0) - 0.5 * apart
+    return found
