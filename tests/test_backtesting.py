@@ -1,0 +1,71 @@
+"""Hiding the largest runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayesfit as bf
+from bayesfit.backtesting import Folds, fewest_runs
+
+
+def runs_over(flops: np.ndarray) -> bf.Runs:
+    return bf.Runs.from_frame(pd.DataFrame({"flops": flops, "loss": 2 + (flops / flops.min()) ** -0.1}))
+
+
+def test_each_origin_fits_what_is_cheaper_and_scores_the_next_decade() -> None:
+    runs = runs_over(np.geomspace(1e18, 1e22, 41))
+    axis, origins = Folds().cut(runs, n_parameters=3)
+    assert axis == "flops"
+    assert [round(np.log10(origin.cut), 1) for origin in origins] == [20.0, 20.5, 21.0]
+    for origin in origins:
+        flops = runs.values("flops")
+        assert flops[origin.train].max() == pytest.approx(origin.cut)
+        assert flops[origin.test].min() > origin.cut
+        assert flops[origin.test].max() == pytest.approx(10 * origin.cut)
+        assert not (origin.train & origin.test).any()
+    assert origins[-1].test.sum() == 10
+
+
+def test_origins_stop_where_too_few_runs_are_left() -> None:
+    runs = runs_over(np.concatenate([np.geomspace(1e20, 2e20, 7), np.geomspace(1e21, 1e22, 20)]))
+    _, origins = Folds(origins=5).cut(runs, n_parameters=3)
+    assert min(origin.train.sum() for origin in origins) >= fewest_runs(3) == 6
+    assert fewest_runs(9) == 14
+    with pytest.raises(bf.SpecError, match=r"leave nothing to hide: at least 14 runs must remain"):
+        Folds().cut(runs_over(np.geomspace(1e20, 1e22, 15)), n_parameters=9)
+
+
+def test_a_narrow_study_hides_its_last_third() -> None:
+    _, origins = Folds(origins=1).cut(runs_over(np.geomspace(1e20, 10**20.9, 31)), n_parameters=2)
+    assert np.log10(origins[0].cut) == pytest.approx(20.6, abs=0.031)
+
+
+def test_the_axis_is_compute_or_the_widest_input_or_what_was_asked() -> None:
+    table = pd.DataFrame(
+        {"params": np.geomspace(1e7, 1e9, 30), "tokens": np.geomspace(1e10, 1e13, 30), "loss": np.linspace(3, 2, 30)}
+    )
+    both = bf.Runs.from_frame(table)
+    assert Folds().axis(both)[0] == "flops"
+    assert Folds(scale="params").axis(both)[0] == "params"
+    narrow = bf.Runs.from_frame(table.assign(lr=np.linspace(1e-4, 2e-4, 30)), inputs=["lr", "tokens"])
+    assert Folds().axis(narrow)[0] == "tokens"
+    with pytest.raises(bf.SpecError, match=r"found 'param' \(did you mean 'params'\?\)"):
+        Folds(scale="param").axis(both)
+    with pytest.raises(bf.SpecError, match="must be positive"):
+        Folds(horizon=0)
+
+
+def test_a_true_law_covers_its_hidden_runs() -> None:
+    runs = bf.simulate("cerebras_c", seed=4, n=60).runs
+    found = bf.backtest(runs, "cerebras_c", draws=500, seed=1)
+    assert found.converged
+    assert len(found.origins) == 3
+    assert found.summary["inside_90"] >= 0.75
+    assert found.summary["runs"] == len(found.table) == found.origins["runs"].sum()
+    assert (found.table["decades"] > 0).all()
+    for origin, rows in found.table.groupby("origin"):
+        hidden = runs.values("flops")[rows["run"]]
+        assert (hidden > origin).all()
+        np.testing.assert_array_equal(runs.values("loss")[rows["run"]], rows["observed"])

@@ -1,0 +1,194 @@
+"""Comparing laws: the scores are those of exact refits, the rules hold, the words say what the numbers do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayesfit as bf
+from bayesfit import loo, plots
+from bayesfit.backtesting import Backtest
+from bayesfit.comparison import Comparison, stacking_weights
+from bayesfit.scores import log_score
+
+#: The mean of all runs: no law at all, for contrast.
+FLAT = bf.Law.from_text(
+    "loss = height + 0*params", priors={"height": "LogNormal(log(median.loss), 0.5)"}, inputs=["params"], id="flat"
+)
+
+
+@pytest.fixture(scope="module")
+def thirty() -> bf.Fit:
+    """Return a fit of 30 runs."""
+    runs = bf.simulate("mup_width", seed=3, n=30).runs
+    return bf.fit(runs, "mup_width", seed=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def families() -> dict[str, bf.Fit]:
+    runs = bf.simulate("cerebras_c", n=10, group="family", levels=3, sigma=0.005, seed=2).runs
+    settings = {"seed": 1, "draws": 500, "tune": 500, "progress": False}
+    return {
+        "pooled": bf.fit(runs, "cerebras_c", by=["family"], **settings),
+        "one": bf.fit(runs, "cerebras_c", **settings),
+    }
+
+
+def test_psis_agrees_with_leaving_every_run_out(thirty: bf.Fit) -> None:
+    """Exact refits of all 30 runs, within one standard error; in fact far closer."""
+    found = loo.leave_one_out(thirty, "loss")
+    exact = []
+    for place in range(30):
+        left_out = np.arange(30) == place
+        again = loo.refit(thirty, thirty.runs.select(~left_out))
+        exact.append(log_score(again, thirty.runs.select(left_out), "loss")[0])
+    assert abs(found.elpd.elpd - sum(exact)) < found.elpd.se
+    assert abs(found.elpd.elpd - sum(exact)) < 0.5
+    np.testing.assert_allclose(found.elpd.elpd_i.values, exact, atol=0.35)
+
+
+def test_a_run_that_importance_sampling_cannot_leave_out_is_refitted(thirty: bf.Fit) -> None:
+    table = thirty.runs.to_frame()
+    table.loc[table["params"].idxmax(), "loss"] *= 1.2
+    runs = bf.Runs.from_frame(table, inputs=["params"])
+    fit = bf.fit(runs, thirty.law.with_noise("normal"), seed=1, draws=500, tune=500, progress=False)
+    found = loo.leave_one_out(fit, "loss")
+    assert found.high_k == found.refitted >= 1
+    assert found.trusted
+    untouched = loo.leave_one_out(fit, "loss", refits=0)
+    assert untouched.high_k == found.high_k
+    assert not untouched.trusted
+    left_out = runs.values("params") == runs.values("params").max()
+    exact = log_score(loo.refit(fit, runs.select(~left_out)), runs.select(left_out), "loss")[0]
+    place = int(np.flatnonzero(left_out)[0])
+    assert found.elpd.elpd_i.values[place] == pytest.approx(exact, abs=0.2)
+
+
+def test_leaving_out_a_family_asks_how_well_a_new_one_is_told(families: dict[str, bf.Fit]) -> None:
+    by_run, by_family = (loo.leave_one_out(families["pooled"], "loss", by=by) for by in (None, "family"))
+    assert list(by_family.elpd.elpd_i["family"].values) == ["family_0", "family_1", "family_2"]
+    # a family never seen is told far worse than one more run of a family that was
+    assert by_family.elpd.elpd < by_run.elpd.elpd - 10
+    with pytest.raises(bf.SpecError, match=r"found 'famly' \(did you mean 'family'\?\)"):
+        loo.leave_one_out(families["pooled"], "loss", by="famly")
+
+
+def test_the_better_law_wins_by_both_scores() -> None:
+    runs = bf.simulate("cerebras_c", seed=4, n=40).runs
+    runs = bf.Runs.from_frame(runs.to_frame().assign(params=runs.values("flops") ** 0.5), inputs=["flops", "params"])
+    fits, found = bf.compare_laws(runs, {"power": "cerebras_c", "flat": FLAT}, seed=1, draws=500, workers=2)
+    assert list(found.table.index) == ["power", "flat"]
+    assert found.table.loc["power", "loo_weight"] > 0.95
+    assert found.table.loc["power", "rolling_weight"] > 0.95
+    assert found.table.loc["flat", "elpd_diff"] < -10
+    assert found.prob_better().loc["power", "flat"] > 0.99
+    assert "power is best, clearly" in found.verdict
+    assert found.table["converged"].all()
+    # the same from fits that were made before
+    again = bf.compare(fits, workers=1)
+    pd.testing.assert_frame_equal(again.table, found.table, rtol=0.05, atol=0.05)
+    near = found.prob_better(0.5, within=0.25)
+    assert near.loc["power", "flat"] > 0.9
+    with pytest.raises(bf.SpecError, match="no hidden run lies 5 decades beyond"):
+        found.prob_better(5.0)
+    figure = plots.plot_compare(found)
+    assert figure.axes[0].get_title(loc="left") == "Inside the data: one run left out"
+    assert len(figure.axes) == 3
+
+
+def test_only_the_same_runs_can_be_compared(families: dict[str, bf.Fit], thirty: bf.Fit) -> None:
+    with pytest.raises(bf.SpecError, match="different values of loss"):
+        bf.compare({"a": families["one"], "b": thirty}, rolling=False)
+    one = families["one"]
+    table = one.runs.to_frame()
+    other = bf.Runs.from_frame(table.assign(flops=table["flops"] * 1.001), inputs=["flops"], groups=["family"])
+    with pytest.raises(bf.SpecError, match="different column 'flops'"):
+        bf.compare({"a": one, "b": replace(one, runs=other)}, rolling=False)
+    counted = replace(one, law=one.law.with_noise("binomial"))
+    with pytest.raises(bf.SpecError, match="b counts items and a does not"):
+        bf.compare({"a": one, "b": counted}, rolling=False)
+    with pytest.raises(bf.SpecError, match="nothing to compare"):
+        bf.compare({})
+
+
+def test_stacking_finds_the_mixture_that_scores_best() -> None:
+    rng = np.random.default_rng(0)
+    # each of two laws is right for its share of the runs
+    right = rng.random(4000) < 0.7
+    scores = pd.DataFrame({"a": np.where(right, 0.0, -8.0), "b": np.where(right, -8.0, 0.0), "bad": -50.0})
+    weights = stacking_weights(scores)
+    assert weights["a"] == pytest.approx(right.mean(), abs=0.01)
+    assert weights["bad"] < 1e-6
+    assert sum(weights.values()) == pytest.approx(1)
+    # a law that is never finite does no harm, nor do scores far below the range of floats
+    assert stacking_weights(pd.DataFrame({"a": [-2000.0, -1.0], "b": [-np.inf, -np.inf]}))["a"] == pytest.approx(1)
+
+
+def made_up(errors: dict[str, float], inside: bool, elpd: dict[str, float], scores: dict[str, float]) -> Comparison:
+    """Return a comparison of laws whose hidden runs all came out alike."""
+    rng = np.random.default_rng(1)
+    backtests, rows = {}, {}
+    for name, error in errors.items():
+        table = pd.DataFrame(
+            {
+                "origin": np.repeat([1e20, 1e21], 10),
+                "run": np.arange(20),
+                "observed": 2.0,
+                "decades": np.linspace(0.1, 1.0, 20),
+                "log_score": scores[name] + 0.1 * rng.standard_normal(20),
+                "error": error,
+                "crps": abs(error),
+                "interval_score": 0.1,
+                "converged": True,
+                **{f"inside_{level}": inside for level in (50, 80, 90, 95)},
+            }
+        )
+        backtests[name] = Backtest(law=name, output="loss", scale="flops", on_log=True, table=table)
+        rows[name] = {"elpd": elpd[name], "elpd_diff": elpd[name] - max(elpd.values()), "dse": 1.0, "high_k": 0}
+        rows[name] |= {"refitted": 0, "converged": True, **backtests[name].summary}
+    table = pd.DataFrame(rows).T
+    pointwise = pd.DataFrame(0.0, index=range(20), columns=list(errors))
+    return Comparison(table=table, left_out="run", output="loss", pointwise=pointwise, backtests=backtests)
+
+
+def test_the_verdict_says_when_the_scores_disagree() -> None:
+    found = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 1.0, "b": 2.0})
+    assert "The two disagree: a describes the runs that were made best, b forecasts larger ones best" in found.verdict
+    assert "misses the same way" not in found.verdict
+    agreed = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 1.0})
+    assert "disagree" not in agreed.verdict
+    undecided = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 2.0})
+    assert "cannot be told from" in undecided.verdict
+
+
+def test_the_verdict_says_when_every_form_misses_the_same_way() -> None:
+    found = made_up({"a": 0.04, "b": 0.05}, False, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 1.0})
+    assert "Every form misses the same way: medians lie 4.0% to 5.0% too high" in found.verdict
+    sided = made_up({"a": 0.04, "b": -0.05}, False, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 1.0})
+    assert "misses the same way" not in sided.verdict
+
+
+def test_averages_keep_the_laws_apart(families: dict[str, bf.Fit]) -> None:
+    scenario = {"flops": "1e23", "family": "family_0"}
+    found = bf.average(families, scenario, weights={"pooled": 3.0, "one": 1.0}, seed=5)
+    labels = found.draws["law"].values
+    assert (labels == "pooled").mean() == pytest.approx(0.75, abs=0.001)
+    for name, fit in families.items():
+        alone = fit.forecast({"flops": "1e23", "family": "family_0"} if fit.pooling.by else {"flops": "1e23"})
+        mine = found.draws.values[0, labels == name, 0]
+        assert np.isin(mine, alone.draws.values.ravel()).all()
+    assert found.interval(0.9).shape == (1, 2)
+    assert found.components["total"].iloc[0] > 0
+    only = bf.average(families, scenario, weights={"pooled": 1.0, "one": 0.0})
+    assert set(only.draws["law"].values) == {"pooled"}
+    for weights, message in (
+        ({"pooled": 1.0}, "no weight for 'one'"),
+        ({"pooled": 1.0, "one": 1.0, "ones": 1.0}, r"no such fit \(did you mean 'one'\?\)"),
+        ({"pooled": -1.0, "one": 1.0}, "zero or more"),
+        ({"pooled": 0.0, "one": 0.0}, "all weights are zero"),
+    ):
+        with pytest.raises(bf.SpecError, match=message):
+            bf.average(families, scenario, weights=weights)
