@@ -55,6 +55,8 @@ UNITS = {
     "FLOP/example",
     "PF-days",
     "GPU hours",
+    "hours",
+    "MAC",
     "bytes",
     "characters",
     "nats/character",
