@@ -18,7 +18,7 @@ from bayesfit.card import Law
 from bayesfit.expression import Backend
 from bayesfit.geometry import Geometry, pilot
 from bayesfit.noise import Noise
-from bayesfit.pooling import Block, ParameterPlan, layout, noise_names, spread_name, trials_of
+from bayesfit.pooling import Block, ParameterPlan, layout, spread_name, trials_of
 from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
@@ -117,7 +117,10 @@ class Build:
         return (
             self.law.text,
             tuple(self.law.fixed.items()),
-            tuple((name, part.noise.kind, part.noise.on, part.noise.nu) for name, part in self.law.outputs.items()),
+            tuple(
+                (name, part.noise.kind, part.noise.on, part.noise.nu, part.noise.quantile)
+                for name, part in self.law.outputs.items()
+            ),
             tuple((plan.name, plan.prior.family, plan.separate, plan.shared) for plan in self.plans),
             tuple((group, len(names)) for group, names in self.levels.items()),
             tuple(self.data),
@@ -145,7 +148,7 @@ class Build:
             known = {name.removeprefix(_SUMMARY).replace("__", "."): value for name, value in data.items()}
             known |= _parameters(self, data)
             means = self.law.mean(known, PYMC)
-            scales = {output: known[name] for output, name in noise_names(self.law).items()}
+            scales = {output: known[name] for output, name in self.law.sigmas.items()}
             for output, part in self.law.outputs.items():
                 _observe(output, part.noise, means[output], scales.get(output), data)
         return model
@@ -318,5 +321,9 @@ def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str
         pmd.StudentT(name, nu=noise.nu, mu=mean, sigma=sigma, observed=observed)
     elif noise.kind == "laplace":
         pmd.Laplace(name, mu=mean, b=sigma, observed=observed)
+    elif noise.kind == "frontier":
+        q, r = noise.quantile, (observed - mean) / sigma
+        below = pmath.where(r < 0, np.float64(1.0), np.float64(0.0))
+        pmd.Potential(name, np.log(q * (1 - q)) - pmath.log(sigma) - r * (q - below))
     else:
         pmd.Normal(name, mu=mean, sigma=sigma, observed=observed)

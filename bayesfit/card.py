@@ -186,7 +186,8 @@ class Recovery:
     truth
         True value of each parameter; `ref.x` is that of the simulated runs.
     inputs
-        Range of each input (log-uniform), or a list of more than two values to draw from.
+        Range of each input (log-uniform; uniform for one that starts at zero or below), or a list of more
+        than two values to draw from.
     runs, sigma
         Number of runs, and the noise scale of each output.
     """
@@ -319,6 +320,15 @@ class Law:
         return {name: parameter for name, parameter in self.parameters.items() if name not in self.fixed}
 
     @property
+    def sigmas(self) -> dict[str, str]:
+        """The name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several; not of plain counts."""
+        return {
+            name: "sigma" if len(self.outputs) == 1 else f"sigma_{name}"
+            for name, part in self.outputs.items()
+            if part.noise.has_scale
+        }
+
+    @property
     def vectors(self) -> dict[str, str]:
         """The dim of each input and parameter that has one."""
         parts: dict[str, Input | Parameter] = {**self.inputs, **self.parameters}
@@ -415,12 +425,13 @@ class Law:
         }
         return replace(self, outputs=outputs)
 
-    def pick_output(self, output: str | None) -> str:
-        """Return the output named, or the first."""
+    def pick_output(self, output: str | None, *, unobserved: bool = False) -> str:
+        """Return the output named, or the first; with `unobserved`, any equation may be named."""
         if output is None:
             return next(iter(self.outputs))
-        if output not in self.outputs:
-            known = ", ".join(self.outputs)
+        equations = [equation.target for equation in self.equations] if unobserved else []
+        if output not in self.outputs and output not in equations:
+            known = ", ".join(dict.fromkeys((*self.outputs, *equations)))
             raise SpecError(f"{self.id} has no output '{output}'{nearest(output, self.outputs)}; it has {known}")
         return output
 
@@ -506,7 +517,7 @@ def _validate(law: Law) -> None:
         return
     earlier: list[str] = []
     for name, derived in law.derived.items():
-        derived.formula.check({*law.parameters, *summaries, *earlier})
+        derived.formula.check({*law.parameters, *law.sigmas.values(), *summaries, *earlier})
         earlier.append(name)
     for name in (*law.fixed, *law.from_paper):
         if name not in law.parameters:
@@ -572,7 +583,8 @@ def _validate_evidence(law: Law) -> None:
         _known(law, "the recovery test", law.recovery.truth, law.parameters)
         _known(law, "the recovery test", law.recovery.inputs, (*law.inputs, "n_items"))
         for name, values in law.recovery.inputs.items():
-            if len(values) < 2 or (len(values) == 2 and not 0 < values[0] < values[1]):
+            signed = name in law.inputs and law.inputs[name].support == "real"
+            if len(values) < 2 or (len(values) == 2 and not (values[0] < values[1] and (signed or values[0] > 0))):
                 raise SpecError(
                     f"law {law.id}: the recovery test needs {name} = [low, high] or more than two values, "
                     f"found {list(values)}"

@@ -28,6 +28,7 @@ from bayesfit.typeset import plain
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
+    from bayesfit.priors import Prior
 
 _LEVEL = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 
@@ -105,7 +106,12 @@ def close(law: Law, levels: Mapping[str, tuple[str, ...]]) -> Law:
             for level in levels[part.dim]:
                 inputs[f"{name}_{level}"] = replace(inputs[f"{name}_{level}"], whole=name)
     parameters = {
-        name: replace(part, dim="", symbol="") if part.dim else part for name, part in spread(law.parameters).items()
+        name: replace(part, prior=_prior_at(part.prior, level, vectors), dim="", symbol="") if part.dim else part
+        for name, part, level in (
+            (f"{name}_{level}" if level else name, part, level)
+            for name, part in law.parameters.items()
+            for level in (levels[part.dim] if part.dim else ("",))
+        )
     }
     equations = "\n".join(
         f"{equation.target} = {plain(_written_out(equation.expression.node, vectors, levels, {}, equation.expression))}"
@@ -128,6 +134,25 @@ def close(law: Law, levels: Mapping[str, tuple[str, ...]]) -> Law:
         checks=law.checks if own else (),
         recovery=recovery,
     )
+
+
+def _prior_at(prior: Prior, level: str, vectors: Mapping[str, str]) -> Prior:
+    """Return a vector's prior for one level: ``max.score`` becomes ``max.score_<level>``."""
+
+    def named(node: Node) -> Node:
+        match node:
+            case Name(name=name, span=span) if name.rpartition(".")[2] in vectors:
+                return Name(f"{name}_{level}", span)
+            case Negative(operand=operand, span=span):
+                return Negative(named(operand), span)
+            case Binary(operator=operator, left=left, right=right, span=span):
+                return Binary(operator, named(left), named(right), span)
+            case Call(function=function, arguments=arguments, dim=dim, span=span):
+                return Call(function, tuple(named(argument) for argument in arguments), dim, span)
+        return node
+
+    arguments = tuple(parse_expression(plain(named(argument.node))) for argument in prior.arguments)
+    return replace(prior, arguments=arguments)
 
 
 def _written_out(

@@ -101,7 +101,7 @@ class Fit:
 
         posterior = self.posterior
         known: dict[str, Any] = {**self.runs.summaries(), **self.law.fixed}
-        known |= {name: posterior[name] for name in self.law.free}
+        known |= {name: posterior[name] for name in (*self.law.free, *self.law.sigmas.values())}
         return xr.Dataset({name: value for name, value in derived_values(self.law, known).items()})
 
     def summary(self, prob: float = 0.9) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
-from bayesfit.pooling import ParameterPlan, noise_names, spread_name, trials_of
+from bayesfit.pooling import ParameterPlan, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scenarios import read_scenarios
 
@@ -47,7 +47,7 @@ class Forecast:
     draws
         Draws of what a run would score, noise included, same dims.
     noise
-        How a run scatters about the law.
+        How a run scatters about the law; None for an equation that is not observed.
     distance
         Decades beyond the fitted runs, dim scenario; 0 inside.
     new_levels
@@ -61,7 +61,7 @@ class Forecast:
     unit: str
     expected: xr.DataArray
     draws: xr.DataArray
-    noise: Noise
+    noise: Noise | None
     distance: np.ndarray
     new_levels: tuple[str, ...]
     converged: bool
@@ -97,8 +97,9 @@ class Forecast:
         """
         law = self.expected.values.reshape(-1, len(self.scenarios))
         total = self._flat
-        with np.errstate(all="ignore"):
-            law, total = self.noise.observed(law), self.noise.observed(total)
+        if self.noise is not None:
+            with np.errstate(all="ignore"):
+                law, total = self.noise.observed(law), self.noise.observed(total)
         noise = (total - law).std(axis=0)
         spread = law.std(axis=0)
         columns = {"law": spread, "noise": noise, "total": np.hypot(spread, noise)}
@@ -143,7 +144,8 @@ def forecast(
         a level for each group. ``"7B"`` and ``"1.4T"`` are read. A level that the fit never saw is
         drawn from its population.
     output
-        The output to forecast, where the law has several.
+        The output to forecast, where the law has several; or an equation of the law that is not observed,
+        whose draws have no noise.
     allow_unconverged
         Forecast from a fit whose diagnostics fail; the result says so everywhere.
     seed
@@ -166,9 +168,8 @@ def forecast(
             f"{len(table):,} scenarios times {count:,} draws do not fit in memory at once; stream them with "
             f"bayesfit.forecast.forecast_tables(fit, scenarios), or `bayesfit forecast --scenarios FILE --out FILE`"
         )
-    found = forecast_rows(
-        fit, table, fit.law.pick_output(output), seed=fit.seed if seed is None else seed, converged=converged
-    )
+    name = fit.law.pick_output(output, unobserved=True)
+    found = forecast_rows(fit, table, name, seed=fit.seed if seed is None else seed, converged=converged)
     _warn_if_far(float(found.distance.max(initial=0.0)))
     return found
 
@@ -208,7 +209,7 @@ def forecast_tables(
     converged = ensure_converged(fit, allow_unconverged)
     count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
     block = max(1, STREAMED // count) if block is None else block
-    name, stream, done, far = fit.law.pick_output(output), fit.seed if seed is None else seed, 0, 0.0
+    name, stream, done, far = fit.law.pick_output(output, unobserved=True), fit.seed if seed is None else seed, 0, 0.0
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
         try:
             table = read_scenarios(part, fit)
@@ -269,7 +270,7 @@ def law_values(fit: Fit, table: pd.DataFrame) -> tuple[dict[str, xr.DataArray], 
         known[name] = xr.DataArray(table[name].to_numpy(float), dims="scenario")
     latent = fit.idata["latent"].to_dataset()
     values = {plan.name: _at_scenarios(fit, plan, latent, table) for plan in fit.plans}
-    noises = set(noise_names(fit.law).values())
+    noises = set(fit.law.sigmas.values())
     known |= {name: value for name, value in values.items() if name not in noises}
     return fit.law.mean(known), {name: value for name, value in values.items() if name in noises}
 
@@ -345,7 +346,7 @@ def forecast_rows(
         What the forecast says of the fit.
     """
     values, scales = law_values(fit, table)
-    noise = fit.law.outputs[output].noise
+    noise = fit.law.outputs[output].noise if output in fit.law.outputs else None
     order = ("chain", "draw", "scenario")
     expected = _full(values[output], fit, table).transpose(*order)
     if not np.isfinite(expected.values).all():
@@ -354,23 +355,7 @@ def forecast_rows(
             f"the law {fit.law.id} has no finite value in scenario {table.index[bad]}: "
             f"{ {name: float(table[name].iloc[bad]) for name in fit.law.inputs} } lies outside its domain"
         )
-    scale = scales[noise_names(fit.law)[output]] if noise.has_scale else xr.DataArray(0.0)
-    scale = _full(scale, fit, table).transpose(*order)
-    trials = _trials(fit, table, output)
-    # noise is drawn by scenario, so that it does not depend on how scenarios are cut into blocks
-    drawn = np.stack(
-        [
-            noise.predict(
-                np.random.default_rng([seed, 1, first + i]),
-                expected.values[..., i],
-                scale.values[..., i],
-                None if trials is None else trials[i],
-            )
-            for i in range(len(table))
-        ],
-        axis=-1,
-    )
-    draws = expected.copy(data=drawn)
+    draws = expected if noise is None else _scattered(fit, table, output, expected, scales, seed, first)
     new = (
         [
             ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
@@ -382,7 +367,7 @@ def forecast_rows(
     return Forecast(
         scenarios=table,
         output=output,
-        unit=fit.law.outputs[output].unit,
+        unit=fit.law.outputs[output].unit if output in fit.law.outputs else "",
         expected=expected,
         draws=draws,
         noise=noise,
@@ -390,6 +375,33 @@ def forecast_rows(
         new_levels=tuple(new),
         converged=converged,
     )
+
+
+def _scattered(
+    fit: Fit,
+    table: pd.DataFrame,
+    output: str,
+    expected: xr.DataArray,
+    scales: Mapping[str, xr.DataArray],
+    seed: int,
+    first: int,
+) -> xr.DataArray:
+    """Return draws of what a run would score about the law's value."""
+    noise = fit.law.outputs[output].noise
+    scale = scales[fit.law.sigmas[output]] if noise.has_scale else xr.DataArray(0.0)
+    scale = _full(scale, fit, table).transpose(*expected.dims)
+    trials = _trials(fit, table, output)
+    # noise is drawn by scenario, so that it does not depend on how scenarios are cut into blocks
+    drawn = [
+        noise.predict(
+            np.random.default_rng([seed, 1, first + i]),
+            expected.values[..., i],
+            scale.values[..., i],
+            None if trials is None else trials[i],
+        )
+        for i in range(len(table))
+    ]
+    return expected.copy(data=np.stack(drawn, axis=-1))
 
 
 def _trials(fit: Fit, table: pd.DataFrame, output: str) -> np.ndarray | None:
@@ -420,10 +432,12 @@ def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     Counted in whatever lies farthest out: each positive input of the law, and compute where runs and
     scenario have it (given, or 6 times params times tokens).
     """
+    # more items sharpen an accuracy and say nothing of scale
+    counted = {part.noise.trials for part in fit.law.outputs.values() if part.noise.counted}
     pairs = [
         (table[name].to_numpy(float), fit.runs.values(name))
         for name, part in fit.law.inputs.items()
-        if part.support == "positive"
+        if part.support == "positive" and name not in counted
     ]
     compute = fit.runs.compute
     if compute is not None and "flops" in table:

@@ -19,7 +19,7 @@ import numpy as np
 
 from bayesfit.card import Law
 from bayesfit.errors import SpecError
-from bayesfit.pooling import Block, layout, noise_names, spread_name, trials_of
+from bayesfit.pooling import Block, layout, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class _Pilot:
         self.blocks = layout(plans, {group: runs.levels(group) for group in groups})
         self.size = self.blocks[-1].where.stop
         self.known = {name: runs.values(name) for name in law.inputs} | runs.summaries()
-        self.noise_of = noise_names(law)
+        self.noise_of = law.sigmas
         self.noise_entries = np.flatnonzero(
             np.concatenate(
                 [np.full(len(block.labels), block.plan.name in self.noise_of.values()) for block in self.blocks]
@@ -96,9 +96,9 @@ class _Pilot:
     def means(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return each output's mean on the scale on which it scatters."""
         values = dict(self.known)
-        for plan in self.plans:
-            values[plan.name] = self._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)
         with np.errstate(all="ignore"):
+            for plan in self.plans:
+                values[plan.name] = self._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)
             found = self.law.mean(values, NUMPY_LINKS)
             return {output: part.noise.observed(found[output]) for output, part in self.law.outputs.items()}
 
@@ -106,9 +106,10 @@ class _Pilot:
         """Return each output's noise scale, measured errors included; zero for counts that have none."""
         plans = {plan.name: plan for plan in self.plans}
         found: dict[str, Any] = dict.fromkeys(self.law.outputs, 0.0)
-        for output, name in self.noise_of.items():
-            sigma = self._prior_by_run(plans[name]).value(rows[name], NUMPY_LINKS)
-            found[output] = np.sqrt(sigma**2 + self.measured[output] ** 2)
+        with np.errstate(all="ignore"):
+            for output, name in self.noise_of.items():
+                sigma = self._prior_by_run(plans[name]).value(rows[name], NUMPY_LINKS)
+                found[output] = np.sqrt(sigma**2 + self.measured[output] ** 2)
         return found
 
     def deviations(self, means: dict[str, np.ndarray], sigmas: dict[str, Any]) -> dict[str, np.ndarray]:

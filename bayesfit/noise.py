@@ -11,7 +11,7 @@ import numpy as np
 from bayesfit.errors import DataError, Fault, SpecError, nearest
 from bayesfit.priors import Prior
 
-Kind = Literal["student_t", "laplace", "normal", "binomial", "beta_binomial", "negative_binomial"]
+Kind = Literal["student_t", "laplace", "normal", "frontier", "binomial", "beta_binomial", "negative_binomial"]
 #: Kinds that count, whose scatter follows from the mean and the number of trials.
 COUNTED = ("binomial", "beta_binomial", "negative_binomial")
 #: Kinds without a scale of their own.
@@ -30,7 +30,10 @@ class Noise:
     ----------
     kind
         ``"student_t"``, ``"laplace"`` (its mode is the optimum of a Huber fit with a small delta on
-        the log loss) or ``"normal"``. Or a count: ``"binomial"``, an accuracy over `trials` items;
+        the log loss) or ``"normal"``; ``"frontier"``, for runs of which only the best follow the law and
+        the others lie above it: the law is the output's `quantile`, with exponential tails on both sides
+        (an asymmetric Laplace distribution; Yu, Moyeed 2001, Bayesian quantile regression). Or a count:
+        ``"binomial"``, an accuracy over `trials` items;
         ``"beta_binomial"``, the same with more scatter than items alone explain (from item sets,
         seeds, prompts); ``"negative_binomial"``, the tries it took to see `trials` successes.
     on
@@ -46,6 +49,8 @@ class Noise:
         deviation of log sigma over groups.
     nu
         Degrees of freedom of the Student-t.
+    quantile
+        For ``"frontier"``: the share of runs that lie below the law.
     trials
         For counts: the column with the number of items, or of successes waited for.
 
@@ -60,6 +65,7 @@ class Noise:
     scale: Prior = DEFAULT_SCALE
     spread: float = 0.5
     nu: float = 4.0
+    quantile: float = 0.05
     trials: str = "n_items"
 
     def __post_init__(self) -> None:
@@ -75,11 +81,13 @@ class Noise:
             raise SpecError(f"the noise scale needs a positive prior, found {self.scale.text}")
         if not (self.nu > 0 and self.spread > 0):
             raise SpecError(f"noise nu and spread must be positive, found {self.nu} and {self.spread}")
+        if not 0 < self.quantile < 1:
+            raise SpecError(f"a frontier's quantile must lie between 0 and 1, found {self.quantile}")
 
     @classmethod
     def from_mapping(cls, fields: Mapping[str, Any]) -> Noise:
         """Read the ``[outputs.*.noise]`` table of a card."""
-        known = ("kind", "on", "scale", "spread", "nu", "trials")
+        known = ("kind", "on", "scale", "spread", "nu", "quantile", "trials")
         for name in fields:
             if name not in known:
                 raise SpecError(f"unknown noise field '{name}'{nearest(name, known)}; known: {', '.join(known)}")
@@ -95,6 +103,7 @@ class Noise:
         """Return what `from_mapping` reads."""
         fields: dict[str, Any] = {"kind": self.kind, "on": self.on, "scale": self.scale.text, "spread": self.spread}
         fields |= {"nu": self.nu} if self.kind == "student_t" else {}
+        fields |= {"quantile": self.quantile} if self.kind == "frontier" else {}
         return fields | ({"trials": self.trials} if self.counted else {})
 
     @property
@@ -129,6 +138,18 @@ class Noise:
         DataError
             If a value is not a whole number of items (to the digits that accuracies are printed with).
         """
+        broken = np.flatnonzero(trials != np.round(trials))
+        if len(broken):
+            row = int(broken[0])
+            fault = Fault(
+                kind="bad_n_items",
+                message=f"found {trials[row]:.6g}, expected a whole number, 1 or more",
+                remedy="correct it",
+                column=self.trials,
+                row=row + 1,
+                value=f"{trials[row]:.6g}",
+            )
+            raise DataError([fault])
         found = values - trials if self.kind == "negative_binomial" else values * trials
         counts = np.round(found)
         # accuracies are often printed with four digits
@@ -194,6 +215,9 @@ class Noise:
             return -0.5 * r**2 - np.log(scale) - 0.5 * np.log(2 * np.pi)
         if self.kind == "laplace":
             return -np.abs(r) - np.log(2 * scale)
+        if self.kind == "frontier":
+            q = self.quantile
+            return np.log(q * (1 - q)) - np.log(scale) - r * (q - (r < 0))
         nu = self.nu
         constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * np.log(nu * np.pi)
         return constant - np.log(scale) - (nu + 1) / 2 * np.log1p(r**2 / nu)
@@ -230,23 +254,29 @@ class Noise:
             return rng.standard_normal(shape)
         if self.kind == "laplace":
             return rng.laplace(size=shape)
+        if self.kind == "frontier":
+            below, tail = rng.random(shape) < self.quantile, rng.exponential(size=shape)
+            return np.where(below, -tail / (1 - self.quantile), tail / self.quantile)
         return rng.standard_t(self.nu, size=shape)
 
     @property
     def location_information(self) -> float:
         """Fisher information of the location at scale one."""
+        if self.kind == "frontier":
+            return self.quantile * (1 - self.quantile)
         return (self.nu + 1) / (self.nu + 3) if self.kind == "student_t" else 1.0
 
     @property
     def scale_information(self) -> float:
         """Fisher information of log sigma, per observation."""
-        return {"laplace": 1.0, "student_t": 2 * self.nu / (self.nu + 3)}.get(self.kind, 2.0)
+        return {"laplace": 1.0, "frontier": 1.0, "student_t": 2 * self.nu / (self.nu + 3)}.get(self.kind, 2.0)
 
     def weight(self, r: np.ndarray) -> np.ndarray:
         """Return the weight of a standardised residual in iterated least squares."""
         if self.kind == "student_t":
             return (self.nu + 1) / (self.nu + r**2)
-        if self.kind == "laplace":
-            return 1 / np.maximum(np.abs(r), 1e-3)
+        if self.kind in ("laplace", "frontier"):
+            pull = np.where(r < 0, 1 - self.quantile, self.quantile) if self.kind == "frontier" else 1.0
+            return np.asarray(pull / np.maximum(np.abs(r), 1e-3))
         # a count's score is its residual over its variance, as the normal's is
         return np.ones_like(r)

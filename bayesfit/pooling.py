@@ -140,23 +140,11 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
         default: How = "partial" if parameter.varies else "complete"
         how = pooling.of(name, dict.fromkeys(pooling.by, default))
         plans.append(_plan(name, parameter.prior, parameter.group_spread, how, runs))
-    for output, noise_name in noise_names(law).items():
+    for output, noise_name in law.sigmas.items():
         noise = law.outputs[output].noise
         first: dict[str, How] = {group: "complete" if i else "partial" for i, group in enumerate(pooling.by)}
         plans.append(_plan(noise_name, noise.scale, noise.spread, pooling.of(NOISE, first), runs))
     return tuple(plans)
-
-
-def noise_names(law: Law) -> dict[str, str]:
-    """Return the name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several.
-
-    Counts without a scale are left out.
-    """
-    return {
-        name: "sigma" if len(law.outputs) == 1 else f"sigma_{name}"
-        for name, part in law.outputs.items()
-        if part.noise.has_scale
-    }
 
 
 def trials_of(law: Law, output: str, runs: Runs) -> np.ndarray | None:

@@ -193,7 +193,9 @@ class Runs:
             support={role: support[role] for role in (*roles, *outputs) if role in support},
             name=name,
         )
-        for warning in (*reader.warnings, *runs._repeated()):
+        counted = read_for is not None and any(part.noise.counted for part in read_for.outputs.values())
+        # equal counts are no sign of a copied row
+        for warning in (*reader.warnings, *([] if counted else runs._repeated())):
             warnings.warn(f"{name}: {warning}", DataWarning, skip_file_prefixes=(str(Path(__file__).parent),))
         return runs
 

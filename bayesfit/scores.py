@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.forecast import forecast_rows, law_values
-from bayesfit.pooling import noise_names, trials_of
+from bayesfit.pooling import trials_of
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
@@ -54,7 +54,7 @@ def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
     mean = np.broadcast_to(values[output].transpose(..., "scenario").values, shape)
     sigma: np.ndarray | float = 0.0
     if noise.has_scale:
-        scale = scales[noise_names(fit.law)[output]]
+        scale = scales[fit.law.sigmas[output]]
         sigma = scale.transpose(*(dim for dim in order if dim in scale.dims)).values
         sigma = sigma if "scenario" in scale.dims else sigma[..., None]
     if output == "loss" and runs.loss_se is not None:

@@ -110,10 +110,9 @@ def simulate(
         design[group] = [f"{group}_{i}" for i in code]
     runs = Runs.from_frame(
         pd.DataFrame(design),
+        law=law,
         inputs=tuple(law.inputs),
-        outputs=tuple(law.outputs),
         groups=() if group is None else (group,),
-        support=law.support,
         n_items="n_items" if "n_items" in design else None,
         allow=["units"],
         name=f"runs simulated from {law.id}",
@@ -144,8 +143,10 @@ def _design(law: Law, inputs: Any, n: int | None, levels: int, rng: np.random.Ge
     count = (n or (law.recovery.runs if law.recovery else 60)) * levels
     columns = {}
     for name, values in ranges.items():
-        if len(values) == 2:
+        if len(values) == 2 and values[0] > 0:
             columns[name] = np.exp(rng.uniform(np.log(values[0]), np.log(values[1]), count))
+        elif len(values) == 2:
+            columns[name] = rng.uniform(values[0], values[1], count)
         else:
             columns[name] = rng.choice(np.asarray(values, dtype=float), count)
         if name in counted:

@@ -12,7 +12,7 @@ from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
 from bayesfit.noise import Noise
-from bayesfit.pooling import Pooling, noise_names, plan_parameters, spread_name, trials_of
+from bayesfit.pooling import Pooling, plan_parameters, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.simulation import simulate
 
@@ -60,7 +60,7 @@ def expected_logp(entry: Law, built, runs, z, spreads) -> float:
         values[plan.name] = prior.value(u, NUMPY_LINKS)
     known = {name: runs.values(name) for name in entry.inputs} | runs.summaries() | values
     means = entry.mean(known)
-    scales = {output: values[sigma] for output, sigma in noise_names(entry).items()}
+    scales = {output: values[sigma] for output, sigma in entry.sigmas.items()}
     for output, part in entry.outputs.items():
         noise, observed, sigma = part.noise, runs.values(output), scales.get(output)
         if runs.loss_se is not None and output == "loss":
@@ -96,7 +96,7 @@ def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
         assert np.isfinite(slope({"w": w})).all()
 
 
-@pytest.mark.parametrize("kind", ["student_t", "laplace", "normal"])
+@pytest.mark.parametrize("kind", ["student_t", "laplace", "normal", "frontier"])
 @pytest.mark.parametrize(
     ("levels", "how"), [(3, {}), (3, {"a": "none", "E": "complete", "noise": "complete"}), (14, {})]
 )

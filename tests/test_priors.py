@@ -74,7 +74,14 @@ def test_the_population_prior_covers_its_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "reference"), [("student_t", stats.t(4)), ("normal", stats.norm()), ("laplace", stats.laplace())]
+    ("kind", "reference"),
+    [
+        ("student_t", stats.t(4)),
+        ("normal", stats.norm()),
+        ("laplace", stats.laplace()),
+        # 5% below zero; kappa is the square root of the odds, and the scale that of scipy's parametrisation
+        ("frontier", stats.laplace_asymmetric(np.sqrt(0.05 / 0.95), scale=1 / np.sqrt(0.05 * 0.95))),
+    ],
 )
 def test_noise_densities_draws_and_information(kind, reference) -> None:
     noise = Noise(kind=kind)

@@ -24,6 +24,7 @@ class NoiseKind(StrEnum):
     student_t = "student_t"
     laplace = "laplace"
     normal = "normal"
+    frontier = "frontier"
     binomial = "binomial"
     beta_binomial = "beta_binomial"
     negative_binomial = "negative_binomial"

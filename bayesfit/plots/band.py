@@ -257,12 +257,13 @@ def _curve(view: _View, level: str, path: Path, end: float, probs: tuple[float, 
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = forecast(view.fit, table, output=view.output, allow_unconverged=True)
     median = np.median(found.expected.values.reshape(-1, len(grid)), axis=0)
+    on_log = view.fit.law.outputs[view.output].noise.on == "log"
     edges = {}
     for prob in probs:
         ends = found.interval(prob)
         edges[prob] = (
-            _smooth(ends["lower"].to_numpy(float), median, found.noise.on == "log"),
-            _smooth(ends["upper"].to_numpy(float), median, found.noise.on == "log"),
+            _smooth(ends["lower"].to_numpy(float), median, on_log),
+            _smooth(ends["upper"].to_numpy(float), median, on_log),
         )
     return Curve(x=grid, median=median, edges=edges, inside=float(own.max()))
 

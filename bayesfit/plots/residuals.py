@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesfit.plots import style
 from bayesfit.plots.path import x_values
-from bayesfit.pooling import noise_names, trials_of
+from bayesfit.pooling import trials_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def residuals(fit: Fit, output: str) -> Residuals:
     for start in range(0, len(table), block):
         rows = table.iloc[start : start + block]
         values, spreads = law_values(fit, rows)
-        sigma = spreads[noise_names(fit.law)[output]].mean(("chain", "draw")).values if noise.has_scale else 0.0
+        sigma = spreads[fit.law.sigmas[output]].mean(("chain", "draw")).values if noise.has_scale else 0.0
         mean = np.broadcast_to(noise.observed(values[output]).mean(("chain", "draw")).values, len(rows))
         means.append(mean)
         counts = None if trials is None else trials[start : start + block]
@@ -178,6 +178,10 @@ def noise_quantiles(noise: Noise, prob: np.ndarray) -> np.ndarray:
         return np.asarray(stats.laplace.ppf(prob))
     if noise.kind == "student_t":
         return np.asarray(stats.t.ppf(prob, noise.nu))
+    if noise.kind == "frontier":
+        q = noise.quantile
+        low, high = np.minimum(prob, q), np.maximum(prob, q)
+        return np.asarray(np.log(low / q) / (1 - q) - np.log((1 - high) / (1 - q)) / q)
     # counts over their standard deviation are about normal
     return np.asarray(stats.norm.ppf(prob))
 
