@@ -24,6 +24,7 @@ def average(
     *,
     weights: Comparison | Mapping[str, float],
     by: Literal["rolling", "loo"] = "rolling",
+    output: str | None = None,
     allow_unconverged: bool = False,
     seed: int = 0,
 ) -> Forecast:
@@ -40,6 +41,8 @@ def average(
     by
         Which of the comparison's stacking weights to use: of rolling-origin forecasts, which is what a
         forecast beyond the data needs, or of leave-one-out.
+    output
+        The output to forecast, where the laws have several.
     allow_unconverged
         Forecast from fits whose diagnostics fail; the result says so.
     seed
@@ -59,7 +62,7 @@ def average(
     shares = _shares(fits, weights, by)
     used = {name: fit for name, fit in fits.items() if shares[name] > 0}
     forecasts = {
-        name: fit.forecast(scenarios, allow_unconverged=allow_unconverged, seed=fit.seed) for name, fit in used.items()
+        name: fit.forecast(scenarios, output=output, allow_unconverged=allow_unconverged) for name, fit in used.items()
     }
     outputs = {found.output for found in forecasts.values()}
     if len(outputs) > 1:

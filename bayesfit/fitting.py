@@ -147,12 +147,17 @@ class Fit:
         return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
     def forecast(
-        self, scenarios: pd.DataFrame | Mapping[str, Any], *, allow_unconverged: bool = False, seed: int | None = None
+        self,
+        scenarios: pd.DataFrame | Mapping[str, Any],
+        *,
+        output: str | None = None,
+        allow_unconverged: bool = False,
+        seed: int | None = None,
     ) -> Forecast:
         """Forecast larger runs; see `bayesfit.forecast.forecast`."""
         from bayesfit.forecast import forecast
 
-        return forecast(self, scenarios, allow_unconverged=allow_unconverged, seed=seed)
+        return forecast(self, scenarios, output=output, allow_unconverged=allow_unconverged, seed=seed)
 
     def save(self, path: str | Path) -> Path:
         """Save as one netCDF file; see `bayesfit.store.save`."""

@@ -22,21 +22,26 @@ def recover(name: str, sets: int = SETS) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a parameter, and one for all: how many of the intervals held the truth, the mean of
-        (median - truth) / sd, and how many fits failed their checks.
+        (median - truth) / sd, how much of the prior's width is left (``prior_left``: the posterior's
+        standard deviation where the prior has one, the largest of them in the row for all), and how many
+        fits failed their checks. Where half of the prior or more is left, the runs of the design say
+        little of the parameter, and its interval shows the prior.
     """
-    law = bf.law(name)
+    law = bf.law(name).closed()
+    assert law.recovery is not None
     rows, failed = [], 0
     for seed in range(sets):
         simulation = bf.simulate(law, seed=seed)
         fit = bf.fit(simulation.runs, law, seed=seed, progress=False)
         failed += not fit.check().passed
         table = fit.summary(PROB)
-        truth = {**simulation.truth, "sigma": law.recovery.sigma}
-        for parameter in (*law.free, "sigma"):
-            row, value = table.loc[parameter], truth[parameter]
+        truth = {**simulation.truth, **dict.fromkeys(law.sigmas.values(), law.recovery.sigma)}
+        for plan in fit.plans:
+            row, value = table.loc[plan.name], truth[plan.name]
             held = row.iloc[3] <= value <= row.iloc[4]
-            rows.append((parameter, held, (row["median"] - value) / row["sd"]))
-    frame = pd.DataFrame(rows, columns=["parameter", "held", "score"])
+            left = float(plan.prior.standard(fit.posterior[plan.name]).std())
+            rows.append((plan.name, held, (row["median"] - value) / row["sd"], left))
+    frame = pd.DataFrame(rows, columns=["parameter", "held", "score", "left"])
     everything = frame.assign(parameter="all")
     scored = pd.concat([frame, everything]).groupby("parameter", sort=False)
     result = pd.DataFrame(
@@ -46,9 +51,11 @@ def recover(name: str, sets: int = SETS) -> pd.DataFrame:
             "of": scored["held"].size(),
             "share": scored["held"].mean().round(3),
             "mean_score": scored["score"].mean().round(2),
+            "prior_left": scored["left"].mean().round(2),
             "failed_checks": failed,
         }
     )
+    result.loc["all", "prior_left"] = result["prior_left"].drop("all").max()
     result.insert(0, "card", name)
     return result.reset_index().set_index(["card", "parameter"])
 
