@@ -83,7 +83,7 @@ def plain(node: Node) -> str:
 
     match node:
         case Number(value=value):
-            return repr(float(value))
+            return repr(float(value)).removesuffix(".0")
         case Name(name=name):
             return name
         case Negative(operand=operand):

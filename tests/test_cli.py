@@ -29,7 +29,7 @@ from bayesfit.errors import SpecError
 pytestmark = pytest.mark.xdist_group("cli")
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("demo", "laws", "check-data", "simulate", "fit", "forecast", "risk", "plot")
+COMMANDS = ("demo", "laws", "check-data", "simulate", "fit", "compare", "forecast", "risk", "plot")
 HEAVY = ("pandas", "pymc", "pytensor", "arviz", "arviz_stats", "xarray", "scipy", "matplotlib", "nutpie")
 
 
@@ -696,3 +696,51 @@ def test_a_missing_input_is_told_with_the_other_faults(tmp_path: Path) -> None:
     text = squeezed(run("check-data", table, "--law", "chinchilla", code=1).stderr)
     assert "found 'oops'" in text
     assert "the law needs the input 'tokens' (did you mean 'toks'?)" in text
+
+
+# compare
+
+LINE = "loss = height - slope*log(flops/ref.flops)"
+LINE_PRIORS = ("--prior", "height=LogNormal(log(median.loss), 0.3)", "--prior", "slope=LogNormal(log(0.1), 0.7)")
+
+
+def test_laws_are_compared_by_name_and_formula(tmp_path: Path) -> None:
+    runs_file = tmp_path / "runs.csv"
+    run("simulate", "cerebras_c", "--out", runs_file, "--n", 40, "--seed", 4)
+    laws = ("--laws", f"cerebras_c,{LINE}", *LINE_PRIORS)
+    options = ("--origins", 1, "--draws", 300, "--workers", 1, "--seed", 1)
+    result = run("compare", runs_file, *laws, *options, "--out", tmp_path / "compare.png")
+    text = squeezed(result.stdout)
+    assert "Inside the data: one run left out" in text
+    assert "Beyond the data: larger runs hidden, 1 cut in flops" in text
+    assert "Within the data (one run left out), cerebras_c is best" in text
+    assert LINE in text
+    assert (tmp_path / "compare.png").stat().st_size > 20_000
+    document = json.loads(run("compare", runs_file, *laws, *options, "--json").stdout)
+    assert document["laws"]["cerebras_c"]["elpd_diff"] == 0
+    assert document["verdict"].startswith("Within the data")
+    assert set(document["prob_better"]) == {"cerebras_c", LINE}
+    assert document["origins"]["cerebras_c"][0]["runs"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--laws", "cerebras_c"), "give at least two laws"),
+        (("--laws", "cerebras_c,cerebras"), "did you mean 'cerebras_c'"),
+        (("--laws", "cerebras_c,cerebras_c"), "named twice"),
+        (("--laws", f"cerebras_c,{LINE}"), "no prior for height"),
+        (("--laws", "cerebras_c,kaplan_c", "--prior", "gamma=Normal(0, 1)"), "none of these laws has such a parameter"),
+        (("--laws", "cerebras_c,kaplan_c", "--out", "compare.gif"), "--out must end in .png"),
+        (("--laws", "cerebras_c,kaplan_c", "--leave-out", "lab"), "there is no column 'lab'"),
+        (("--laws", "cerebras_c,chinchilla"), "needs the input 'params'"),
+    ],
+)
+def test_wrong_comparisons_are_told_before_anything_is_fitted(
+    runs_file: Path, options: tuple[str, ...], message: str
+) -> None:
+    started = time.monotonic()
+    result = CliRunner().invoke(app, ["compare", str(runs_file), *options])
+    assert result.exit_code in (1, 2)
+    assert message in squeezed(result.stderr)
+    assert time.monotonic() - started < 20

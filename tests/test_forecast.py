@@ -227,3 +227,45 @@ def test_outside_the_domain_is_an_error(plain_fit: bf.Fit) -> None:
         fit = bf.fit(runs, law, draws=300, tune=300, seed=1, progress=False, sampler=ONCE)
     with pytest.raises(bf.SpecError, match="outside its domain"):
         forecast(replace(fit), {"params": 1e12}, allow_unconverged=True)
+
+
+def test_an_equation_that_nobody_observes_can_be_forecast() -> None:
+    """The critical batch of the card of steps by batch: a band without noise."""
+    from bayesfit import datasets
+
+    fit = bf.fit(datasets.critical_batch(), "cbs_steps", draws=300, tune=400, seed=1, progress=False)
+    found = fit.forecast({"params": ["1.2B", "7B"], "batch": 256}, output="critical_batch")
+    p, refs = fit.posterior, fit.runs.summaries()
+    grown = (1.2e9 / refs["ref.params"]) ** (p["q"] - p["p"])
+    by_hand = 1.2 * 256 + 0.2 * refs["ref.batch"] * p["b"] / p["a"] * grown
+    np.testing.assert_allclose(found.draws.values[..., 0], by_hand.values)
+    assert (found.components["noise"] == 0).all()
+    # Zhang et al. 2024 find 2533
+    band = found.interval(0.9)
+    assert band["lower"].iloc[0] < 2533 < band["upper"].iloc[0]
+    with pytest.raises(bf.SpecError, match=r"no output 'critical'.*; it has steps, critical_batch"):
+        fit.forecast({"params": 1e9, "batch": 256}, output="critical")
+
+
+def test_counts_are_forecast_with_the_scatter_of_their_items() -> None:
+    """An accuracy over few items scatters more, whatever the law knows."""
+    law = bf.Law.from_text(
+        "accuracy = expit(k*log(params/ref.params) + m)",
+        priors={"k": "Normal(0, 1)", "m": "Normal(0, 1)"},
+        inputs=["params"],
+        noise=bf.Noise(kind="binomial"),
+    )
+    rng = np.random.default_rng(0)
+    params, items = np.geomspace(1e8, 1e10, 20), np.full(20, 400)
+    right = rng.binomial(items, 1 / (1 + np.exp(-0.5 * np.log(params / 1e9))))
+    table = pd.DataFrame({"params": params, "accuracy": right / items, "items": items})
+    runs = bf.Runs.from_frame(table, law=law, n_items="items")
+    fit = bf.fit(runs, law, draws=300, tune=400, seed=1, progress=False)
+    assert "sigma" not in fit.posterior
+    found = fit.forecast(pd.DataFrame({"params": [1e9, 1e9], "n_items": [20, 2000]}))
+    few, many = found.components["noise"]
+    assert few == pytest.approx(np.sqrt(0.25 / 20), rel=0.1)
+    assert many == pytest.approx(np.sqrt(0.25 / 2000), rel=0.1)
+    assert np.isin(np.round(found.draws.values[..., 0] * 20, 9), np.arange(21)).all()
+    with pytest.raises(bf.DataError, match="binomial noise of accuracy needs the number of items, 'n_items'"):
+        bf.fit(bf.Runs.from_frame(table, law=law), law)

@@ -61,6 +61,7 @@ def compare(
     horizon: Annotated[
         float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
     ] = 1.0,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 2000,
     workers: Annotated[
         int | None,
         typer.Option("--workers", metavar="N", min=1, help="Laws worked on at once; all processors unless told."),
@@ -117,6 +118,7 @@ def compare(
         folds=Folds(scale=scale, origins=max(origins, 1), horizon=horizon),
         workers=workers,
         seed=seed,
+        draws=draws,
         by=groups,
         noise=noise.value if noise else None,
         allow=words,
