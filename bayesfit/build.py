@@ -16,17 +16,13 @@ from pytensor.tensor.linalg import cholesky, solve_triangular
 
 from bayesfit.card import Law
 from bayesfit.expression import Backend
-from bayesfit.geometry import Geometry, pilot
+from bayesfit.geometry import Geometry, leaves_of, pilot
 from bayesfit.noise import Noise
 from bayesfit.pooling import Block, ParameterPlan, layout, spread_name, trials_of
 from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
-
-
-#: Up to this many entries, one matrix is factored whole.
-_ONE_MATRIX = 60
 
 
 def _logaddexp(a: Any, b: Any) -> Any:
@@ -93,6 +89,9 @@ class Build:
         The parameters, and the levels of each group.
     data
         Every array of the model, with its dims.
+    numbers
+        Every single number: data summaries, arguments of priors. The model holds them in one vector, since
+        compiling takes longer with every array.
     """
 
     law: Law
@@ -100,6 +99,14 @@ class Build:
     plans: tuple[ParameterPlan, ...]
     levels: Mapping[str, tuple[str, ...]]
     data: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
+    numbers: Mapping[str, float]
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the model's data are set to, by name."""
+        return {name: values for name, (_, values) in self.data.items()} | {
+            _NUMBERS: np.array([*self.numbers.values()], dtype=float)
+        }
 
     @property
     def start(self) -> dict[str, Any]:
@@ -124,6 +131,7 @@ class Build:
             tuple((plan.name, plan.prior.family, plan.separate, plan.shared) for plan in self.plans),
             tuple((group, len(names)) for group, names in self.levels.items()),
             tuple(self.data),
+            tuple(self.numbers),
         )
 
     @cached_property
@@ -145,8 +153,9 @@ class Build:
                 name: pmd.Data(name, values, dims=dims) if "latent" not in dims else pm.Data(name, values)
                 for name, (dims, values) in self.data.items()
             }
-            known = {name.removeprefix(_SUMMARY).replace("__", "."): value for name, value in data.items()}
-            known |= _parameters(self, data)
+            packed = pm.Data(_NUMBERS, self.arrays[_NUMBERS])
+            data |= {name: pmd.as_xtensor(packed[i], dims=()) for i, name in enumerate(self.numbers)}
+            known = {**data, **_parameters(self, data)}
             means = self.law.mean(known, PYMC)
             scales = {output: known[name] for output, name in self.law.sigmas.items()}
             for output, part in self.law.outputs.items():
@@ -154,8 +163,8 @@ class Build:
         return model
 
 
-#: Names of data summaries in the model: ``summary__ref__params``, since names there have no dots.
-_SUMMARY = "summary__"
+#: Name of the vector of single numbers in the model.
+_NUMBERS = "numbers"
 
 
 def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
@@ -177,21 +186,18 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
         "pull": (("latent",), geometry.pull),
     }
     data |= {f"{group}_of_run": (("run",), runs.codes(group)) for group in groups}
+    numbers: dict[str, float] = {}
     for plan in plans:
-        dims = () if plan.separate is None else (plan.separate,)
-        data |= {
-            f"{plan.name}_prior_{key}": (dims, np.asarray(value, dtype=float))
-            for key, value in plan.prior.arguments.items()
-        }
+        for key, value in plan.prior.arguments.items():
+            if plan.separate is None:
+                numbers[f"{plan.name}_prior_{key}"] = float(value)
+            else:
+                data[f"{plan.name}_prior_{key}"] = ((plan.separate,), np.asarray(value, dtype=float))
         if plan.shared:
-            data[f"{plan.name}_spread"] = ((), np.array(plan.spread))
+            numbers[f"{plan.name}_spread"] = plan.spread
     used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
-    summaries = runs.summaries()
     data |= {name: (("run",), runs.values(name)) for name in law.inputs}
-    data |= {
-        f"{_SUMMARY}{name.replace('.', '__')}": ((), np.array(summaries[name]))
-        for name in sorted(used & summaries.keys())
-    }
+    numbers |= {name: value for name, value in sorted(runs.summaries().items()) if name in used}
     for output, part in law.outputs.items():
         values = runs.values(output)
         trials = trials_of(law, output, runs)
@@ -202,7 +208,12 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
         if output == "loss" and runs.loss_se is not None:
             data["loss_se"] = (("run",), part.noise.measured(runs.loss_se, values))
     return Build(
-        law=law, geometry=geometry, plans=plans, levels={group: runs.levels(group) for group in groups}, data=data
+        law=law,
+        geometry=geometry,
+        plans=plans,
+        levels={group: runs.levels(group) for group in groups},
+        data=data,
+        numbers=numbers,
     )
 
 
@@ -253,7 +264,7 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
     factored side by side, and only the rest (the *root*) as one.
     """
     n = blocks[-1].where.stop
-    leaves = _leaves(blocks, n)
+    leaves = leaves_of(blocks)
     root = np.setdiff1d(np.arange(n), leaves)
     parts = [scale, pull, information[np.ix_(root, root)]]
     if leaves.size:
@@ -288,17 +299,6 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
     signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "") + "->(n)"
     w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
     return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
-
-
-def _leaves(blocks: tuple[Block, ...], size: int) -> np.ndarray:
-    """Return the places of the leaves, one row a level; none where a single matrix is as quick."""
-    groups = {block.group for block in blocks if block.group is not None}
-    none: np.ndarray = np.zeros((0, 0), dtype=int)
-    if size <= _ONE_MATRIX or not groups:
-        return none
-    count = {group: sum(len(block.labels) for block in blocks if block.group == group) for group in groups}
-    most = max(count, key=lambda group: count[group])
-    return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])
 
 
 def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str, Any]) -> None:

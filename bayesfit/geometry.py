@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from bayesfit.pooling import ParameterPlan
     from bayesfit.runs import Runs
 
+#: Up to this many entries, one matrix is factored whole.
+_ONE_MATRIX = 60
+#: Draws whose matrices are factored at once.
+_BLOCK = 500
 _STEP = 1e-6
 _ROUNDS = 8
 _ITERATIONS = 60
@@ -299,3 +303,65 @@ def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:
             f"check its formula's domain (logarithms and roots of negative numbers) and its priors"
         )
     return z
+
+
+def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the standard normals of draws of the vector that the sampler moves.
+
+    Parameters
+    ----------
+    geometry
+        The coordinates.
+    blocks
+        The layout of the vector.
+    w, scale
+        Draws, and the populations' standard deviations (one for locations), one row a draw.
+
+    Notes
+    -----
+    The same map as the model's own (`bayesfit.build`), which need not be recorded then.
+    """
+    leaves = leaves_of(blocks)
+    z = np.empty_like(w)
+    if (scale == 1).all():
+        lower = np.linalg.cholesky(geometry.information + np.eye(w.shape[1]))
+        return np.asarray(np.linalg.solve(lower.T, w.T + np.linalg.solve(lower, geometry.pull)[:, None]).T)
+    for start in range(0, len(w), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        z[rows] = _normals_of(geometry, leaves, w[rows], scale[rows])
+    return z
+
+
+def _normals_of(geometry: Geometry, leaves: np.ndarray, w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    root = np.setdiff1d(np.arange(w.shape[1]), leaves)
+    t = scale[:, root]
+    within = t[:, :, None] * geometry.information[np.ix_(root, root)] * t[:, None, :] + np.eye(root.size)
+    pulled, z = t * geometry.pull[root], np.empty_like(w)
+    if leaves.size:
+        s = scale[:, leaves]
+        inner = geometry.information[leaves[:, :, None], leaves[:, None, :]]
+        cross = geometry.information[leaves[:, :, None], root]
+        lowers = np.linalg.cholesky(s[..., :, None] * inner * s[..., None, :] + np.eye(leaves.shape[1]))
+        across = np.linalg.solve(lowers, s[..., :, None] * cross * t[:, None, None, :])
+        pulls = np.linalg.solve(lowers, (s * geometry.pull[leaves])[..., None])
+        within = within - (across.mT @ across).sum(axis=1)
+        pulled = pulled - (across.mT @ pulls).sum(axis=1)[..., 0]
+    lower = np.linalg.cholesky(within)
+    first = np.linalg.solve(lower.mT, w[:, root, None] + np.linalg.solve(lower, pulled[..., None]))
+    z[:, root] = first[..., 0]
+    if leaves.size:
+        rest = np.linalg.solve(lowers.mT, w[:, leaves][..., None] + pulls - across @ first[:, None])
+        z[:, leaves] = rest[..., 0]
+    return z
+
+
+def leaves_of(blocks: tuple[Block, ...]) -> np.ndarray:
+    """Return the places of the leaves, one row a level; none where a single matrix is as quick."""
+    size = blocks[-1].where.stop
+    groups = {block.group for block in blocks if block.group is not None}
+    none: np.ndarray = np.zeros((0, 0), dtype=int)
+    if size <= _ONE_MATRIX or not groups:
+        return none
+    count = {group: sum(len(block.labels) for block in blocks if block.group == group) for group in groups}
+    most = max(count, key=lambda group: count[group])
+    return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])

@@ -17,7 +17,8 @@ import xarray as xr
 
 from bayesfit.diagnostics import BULK, DIVERGENCES, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
 from bayesfit.errors import SpecError
-from bayesfit.pooling import layout, spread_name
+from bayesfit.geometry import standard_normals
+from bayesfit.pooling import spread_name
 from bayesfit.priors import NUMPY_LINKS
 
 if TYPE_CHECKING:
@@ -161,13 +162,13 @@ def compiled(build: Build) -> Any:
     import nutpie
 
     if build.structure not in _COMPILED:
-        _COMPILED[build.structure] = nutpie.compile_pymc_model(build.model, var_names=["z", *build.geometry.spreads])
+        _COMPILED[build.structure] = nutpie.compile_pymc_model(build.model, var_names=["w", *build.geometry.spreads])
         if len(_COMPILED) > _MOST_COMPILED:
             _COMPILED.popitem(last=False)
     _COMPILED.move_to_end(build.structure)
     model = _COMPILED[build.structure]
     used = {variable.name for variable in model.shared_var_keys}
-    model = model.with_data(**{name: values for name, (_, values) in build.data.items() if name in used})
+    model = model.with_data(**{name: values for name, values in build.arrays.items() if name in used})
     return replace(model, initial_point_func=_initial_point(build, model.coords["unconstrained_parameter"]))
 
 
@@ -216,8 +217,15 @@ def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:
 def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
     """Turn draws of the sampler's variables into parameters (groups ``posterior`` and ``latent``)."""
     levels = build.levels
-    blocks = layout(build.plans, levels)
-    z = drawn["z"].transpose("chain", "draw", ...).values
+    blocks = build.blocks
+    w = drawn["w"].transpose("chain", "draw", ...).values
+    flat = w.reshape(-1, w.shape[-1])
+    scale = np.ones_like(flat)
+    for block in blocks:
+        if block.offset:
+            deviation = drawn[spread_name(block.plan.name, str(block.group))].transpose("chain", "draw").values
+            scale[:, block.where] = deviation.reshape(-1, 1)
+    z = standard_normals(build.geometry, blocks, flat, scale).reshape(w.shape)
     chains = {"chain": drawn["chain"].values, "draw": drawn["draw"].values}
     latent: dict[str, xr.DataArray] = {}
     for block in blocks:

@@ -11,6 +11,7 @@ from scipy import stats
 from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
+from bayesfit.geometry import standard_normals
 from bayesfit.noise import Noise
 from bayesfit.pooling import Pooling, plan_parameters, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
@@ -36,6 +37,15 @@ def normals_of(built):
     model = built.model
     (z,) = model.replace_rvs_by_values([model["z"]])
     return model.compile_fn(z, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
+
+
+def plain_normals(built, w, spreads):
+    """Return the standard normals of a point by the function that reads draws."""
+    scale = np.ones(len(w))
+    for block in built.blocks:
+        if block.offset:
+            scale[block.where] = spreads[spread_name(block.plan.name, block.group)]
+    return standard_normals(built.geometry, built.blocks, w[None], scale[None])[0]
 
 
 def expected_logp(entry: Law, built, runs, z, spreads) -> float:
@@ -90,6 +100,7 @@ def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
         w = lower.T @ prior_draw - np.linalg.solve(lower, built.geometry.pull)
         z = normals({"w": w})
         np.testing.assert_allclose(z, prior_draw, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(plain_normals(built, w, {}), prior_draw, rtol=1e-6, atol=1e-7)
         log_determinant = check_coordinates(built.geometry, w, z, np.ones(size))
         expected = expected_logp(entry, built, runs, z, {}) + log_determinant
         assert value({"w": w}) == pytest.approx(expected, rel=1e-7, abs=1e-5)
@@ -121,6 +132,7 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
                 scale += [spreads[spread_name(plan.name, group)]] * levels
         point = point_of(built, w, spreads)
         z = normals(point)
+        np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-8)
         log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
         expected = expected_logp(entry, built, runs, z, spreads) + log_determinant
         assert value(point) == pytest.approx(expected, rel=1e-7, abs=1e-5)
