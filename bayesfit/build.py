@@ -322,8 +322,14 @@ def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str
     elif noise.kind == "laplace":
         pmd.Laplace(name, mu=mean, b=sigma, observed=observed)
     elif noise.kind == "frontier":
-        q, r = noise.quantile, (observed - mean) / sigma
-        below = pmath.where(r < 0, np.float64(1.0), np.float64(0.0))
-        pmd.Potential(name, np.log(q * (1 - q)) - pmath.log(sigma) - r * (q - below))
+        q = noise.quantile
+
+        def logp(value: Any, mu: Any, scale: Any) -> Any:
+            r = (value - mu) / scale
+            return np.log(q * (1 - q)) - pt.log(scale) - r * (q - pt.lt(r, 0))
+
+        # a law may not vary over runs
+        location, spread = mean + 0 * observed, sigma + 0 * observed
+        pm.CustomDist(name, location.values, spread.values, logp=logp, observed=observed.values, dims="run")
     else:
         pmd.Normal(name, mu=mean, sigma=sigma, observed=observed)

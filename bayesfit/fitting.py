@@ -102,7 +102,9 @@ class Fit:
         posterior = self.posterior
         known: dict[str, Any] = {**self.runs.summaries(), **self.law.fixed}
         known |= {name: posterior[name] for name in (*self.law.free, *self.law.sigmas.values())}
-        return xr.Dataset({name: value for name, value in derived_values(self.law, known).items()})
+        # a quantity may rest on held parameters alone
+        ones = xr.ones_like(posterior["chain"] * posterior["draw"], dtype=float)
+        return xr.Dataset({name: value * ones for name, value in derived_values(self.law, known).items()})
 
     def summary(self, prob: float = 0.9) -> pd.DataFrame:
         """Return a table of parameters, noise scales and derived quantities.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -226,3 +227,26 @@ def test_a_compiled_model_serves_other_runs_of_the_same_shape() -> None:
     reused = bf.fit(second.runs, "mup_width", **settings)
     assert len(sampling._COMPILED) == 1
     np.testing.assert_allclose(alone.posterior["alpha"].values, reused.posterior["alpha"].values, rtol=1e-6)
+
+
+def test_a_frontier_lies_below_nearly_all_runs() -> None:
+    """Runs above a law by exponential excess: frontier noise finds the law, symmetric noise lies above it."""
+    rng = np.random.default_rng(0)
+    flops = np.exp(rng.uniform(np.log(1e18), np.log(1e22), 80))
+    best = 2.0 + 0.8 * (flops / 1e20) ** -0.15
+    loss = best * np.exp(0.002 * rng.standard_normal(80) + rng.exponential(0.05, 80))
+    runs = bf.Runs.from_frame(pd.DataFrame({"flops": flops, "loss": loss}))
+    settings = {"seed": 1, "draws": 500, "tune": 500, "progress": False}
+    fits = {kind: bf.fit(runs, "cerebras_c", noise=kind, **settings) for kind in ("frontier", "student_t")}
+    medians = {kind: fit.forecast({"flops": 1e20}).expected.median().item() for kind, fit in fits.items()}
+    assert medians["frontier"] == pytest.approx(2.8, rel=0.01)
+    assert medians["student_t"] > 2.8 * 1.02
+
+
+def test_a_quantity_derived_from_held_parameters_has_no_width(plain_fit: bf.Fit) -> None:
+    held = bf.fit(
+        plain_fit.runs, "chinchilla", fixed={"a": 0.36, "alpha": 0.35}, draws=200, tune=300, seed=1, progress=False
+    )
+    row = held.summary().loc["A"]
+    assert row["sd"] == pytest.approx(0, abs=1e-6)
+    assert row["median"] == pytest.approx(0.36 * held.runs.summaries()["ref.params"] ** 0.35)
