@@ -3,7 +3,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow examples tables lint format lock clean
+.PHONY: help env demo test test-slow examples index tables lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +24,10 @@ test: lint ## lint, then the fast tests
 test-slow: env ## long statistical checks
 	$(PY) -m pytest -n 2 --dist loadgroup --run-slow -m slow
 
-tables: env ## recompute the recovery table in tests/recovery (half an hour)
+index: env ## write the table of laws in models/README.md anew
+	$(PY) -m tests.index
+
+tables: env ## recompute the recovery table in tests/recovery (two hours)
 	$(PY) -m tests.recovery
 
 examples: env ## run the examples at full length, with their figures

@@ -19,14 +19,13 @@ from matplotlib.mathtext import MathTextParser
 
 from bayesfit.card import Law, check_values, derived_values, expected
 from bayesfit.card_file import card_toml, read_card
-from bayesfit.catalog import models_folder
 from bayesfit.expression import parse_expression
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 from bayesfit.runs import summaries_of
 from bayesfit.simulation import simulate
 from bayesfit.typeset import latex, latex_name
+from tests.index import CARDS, MARKER, README, index
 
-CARDS = sorted(models_folder().glob("*/*.toml"))
 KINDS = {"loss", "training", "data", "architecture", "transfer", "downstream", "inference", "hyperparameters"}
 #: Plain counts and nats by default; another unit needs a reason, and a line here.
 UNITS = {
@@ -220,29 +219,9 @@ def test_labelled_and_plain_arrays_agree(law: Law) -> None:
 
 
 def test_the_readme_lists_every_card() -> None:
-    readme = (models_folder() / "README.md").read_text(encoding="utf-8")
-    marker = "<!-- index -->"
-    assert readme.count(marker) == 2
-    found, wanted = readme.split(marker)[1].strip(), index()
-    assert found == wanted, f"put this between the two {marker} of models/README.md:\n{wanted}"
-
-
-def index() -> str:
-    """Return the table of all cards for models/README.md."""
-    lines = ["| id | title | paper | kind |", "| --- | --- | --- | --- |"]
-    for path in CARDS:
-        card = read_card(path.read_text(encoding="utf-8"))
-        kind = path.parent.name
-        lines.append(f"| [`{card.id}`]({kind}/{path.name}) | {card.title} | {paper(card.reference[0])} | {kind} |")
-    return "\n".join(lines)
-
-
-def paper(reference: str) -> str:
-    """Return "Authors year", linked where the reference has an arXiv number."""
-    match = re.match(r"(.+? \d{4}),", reference)
-    short = match[1] if match else reference
-    number = re.search(r"arXiv:(\d{4}\.\d{4,5})", reference)
-    return f"[{short}](https://arxiv.org/abs/{number[1]})" if number else short
+    readme = README.read_text(encoding="utf-8")
+    assert readme.count(MARKER) == 2
+    assert readme.split(MARKER)[1].strip() == index(), "`make index` writes the table anew"
 
 
 def paper_coefficients(law: Law) -> list[Mapping[str, float]]:
