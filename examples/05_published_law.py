@@ -62,4 +62,4 @@ print(critical.table().drop(columns="batch").round(0).to_string(index=False))
 
 # %%
 FIGURES.mkdir(parents=True, exist_ok=True)
-plots.plot_band(together, x="batch").savefig(FIGURES / "published_law.png", dpi=150)
+plots.plot_band(alone, x="batch").savefig(FIGURES / "published_law.png", dpi=150)

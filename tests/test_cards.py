@@ -19,6 +19,7 @@ from matplotlib.mathtext import MathTextParser
 
 from bayesfit.card import Law, check_values, derived_values, expected
 from bayesfit.card_file import card_toml, read_card
+from bayesfit.catalog import search
 from bayesfit.expression import parse_expression
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 from bayesfit.runs import summaries_of
@@ -216,6 +217,26 @@ def test_labelled_and_plain_arrays_agree(law: Law) -> None:
     for name in law.outputs:
         assert set(answer[name].dims) == {"draw", "run"}
         np.testing.assert_allclose(answer[name].transpose("draw", "run"), [p[name] for p in plain], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("2203.15556", "chinchilla"),
+        ("hoffmann compute-optimal", "chinchilla"),
+        ("WaveletGPT", "compute_multiplier"),
+        ("Grandmaster-Level Chess", "scale_threshold"),
+        ("data mixing laws", "mix_exp"),
+        ("empirical model of large-batch training", "steps_examples"),
+        ("routed language models", "routed_bilinear"),
+        ("Gadre", "gadre_overtrain"),
+        ("2411.12925", "loss_to_loss"),
+        ("clip reproducible", "clip_error"),
+    ],
+)
+def test_a_law_is_found_by_title_author_or_number(words: str, name: str) -> None:
+    assert name in [entry.id for entry in search(words)]
+    assert list(search("no paper is called this")) == []
 
 
 def test_the_readme_lists_every_card() -> None:

@@ -104,7 +104,9 @@ def _listed(law: Law) -> dict[str, Any]:
         "outputs": list(law.outputs),
         "parameters": list(law.parameters),
         "formula": law.text,
+        "verified": law.verified,
         "reference": law.reference,
+        "serves": law.serves,
     }
 
 

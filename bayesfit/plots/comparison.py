@@ -98,6 +98,8 @@ def _draw_differences(ax: Axes, laws: list[str], difference: np.ndarray, error: 
     others = np.abs(difference[difference != 0])
     if others.size and reach > 20 * others.min():
         ax.set_xscale("symlog", linthresh=max(float(others.min()), 1e-3))
+    else:
+        ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(places, [name if len(name) <= _NAME else f"{name[: _NAME - 3]}..." for name in laws])
     ax.set_ylim(-0.6, len(laws) - 0.4)
 
