@@ -168,8 +168,11 @@ class Comparison:
         errors, inside = self.table["error"], self.table["inside_90"]
         above = np.array([(rolled.table["error"] > 0).mean() for rolled in self.backtests.values()])
         one_sided = (above >= _ONE_SIDED).all() or (above <= 1 - _ONE_SIDED).all()
-        if not (one_sided and (inside < 0.7).all()):
+        held = f"{100 * inside.min():.0f}% to {100 * inside.max():.0f}%"
+        if not (inside < 0.7).all():
             return ""
+        if not one_sided:
+            return f"Every form is too sure of itself: 90% bands hold only {held} of the hidden runs."
         low, high = np.abs(errors).min(), np.abs(errors).max()
         where = "high" if errors.iloc[0] > 0 else "low"
         size = (
@@ -178,9 +181,8 @@ class Comparison:
             else f"{low:.3g} to {high:.3g}"
         )
         return (
-            f"Every form misses the same way: medians lie {size} too {where}, and 90% bands hold only "
-            f"{100 * inside.min():.0f}% to {100 * inside.max():.0f}% of the hidden runs. No choice among "
-            f"these forms mends that."
+            f"Every form misses the same way: medians lie {size} too {where}, and 90% bands hold only {held} of the "
+            f"hidden runs. No choice among these forms mends that."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,7 @@ def test_the_verdict_says_when_every_form_misses_the_same_way() -> None:
     assert "Every form misses the same way: medians lie 4.0% to 5.0% too high" in found.verdict
     sided = made_up({"a": 0.04, "b": -0.05}, False, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 1.0})
     assert "misses the same way" not in sided.verdict
+    assert "Every form is too sure of itself: 90% bands hold only 0% to 0% of the hidden runs" in sided.verdict
 
 
 def test_averages_keep_the_laws_apart(families: dict[str, bf.Fit]) -> None:
@@ -192,3 +194,42 @@ def test_averages_keep_the_laws_apart(families: dict[str, bf.Fit]) -> None:
     ):
         with pytest.raises(bf.SpecError, match=message):
             bf.average(families, scenario, weights=weights)
+
+
+@pytest.mark.slow
+def test_farseers_interaction_beats_plain_chinchilla_by_both_scores(data_dir: Path) -> None:
+    """Li et al. 2025, arXiv:2506.10972: 407 runs on which the exponent of data changes with size."""
+    table = pd.read_csv(data_dir / "farseer.csv")
+    runs = bf.Runs.from_frame(table[table["duplicate"] == 0], inputs=["params", "tokens"], loss="loss_bpc")
+    _, found = bf.compare_laws(runs, ["chinchilla", "kaplan_nd", "farseer"], draws=1000, seed=1)
+    assert found.table["elpd"].idxmax() == found.table["log_score"].idxmax() == "farseer"
+    assert found.table.loc["chinchilla", "elpd_diff"] < -10 * found.table.loc["chinchilla", "dse"]
+    assert found.prob_better().loc["farseer", "chinchilla"] > 0.99
+
+
+@pytest.mark.slow
+def test_every_form_with_a_floor_misses_the_same_way_on_loss_to_loss(data_dir: Path) -> None:
+    """Brandfonbrener et al. 2024, arXiv:2411.12925: six runs 20 times beyond, all forecast 4 to 5% too high."""
+    table = pd.read_csv(data_dir / "loss_to_loss.csv", low_memory=False)
+    runs = bf.Runs.from_frame(table[table["task"] == "own_val"], inputs=["params", "tokens"], groups=["family"])
+    bracket = bf.Law.from_text(
+        "loss = E + s*(w*(params/ref.params)**-rho + (1 - w)*ref.tokens/tokens)**beta",
+        priors={
+            "E": "LogitNormal(1.5, 1.5, 0, min.loss)",
+            "s": "LogNormal(log(median.loss - 0.7*min.loss), 1)",
+            "w": "LogitNormal(0, 1, 0, 1)",
+            "rho": "LogNormal(log(0.75), 0.4)",
+            "beta": "LogNormal(log(0.3), 0.6)",
+        },
+    )
+    _, found = bf.compare_laws(
+        runs,
+        {"chinchilla": "chinchilla", "gadre_overtrain": "gadre_overtrain", "bracket": bracket},
+        by=["family"],
+        draws=500,
+        seed=1,
+        folds=bf.Folds(origins=1, horizon=1.33),
+    )
+    assert "Every form misses the same way" in found.verdict
+    assert found.table["error"].between(0.03, 0.06).all()
+    assert (found.table["inside_90"] == 0).all()
