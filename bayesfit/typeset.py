@@ -74,7 +74,7 @@ def plain(node: Node) -> str:
     --------
     >>> from bayesfit.expression import parse_expression
     >>> plain(parse_expression("E + (a/b)*-c**2").node)
-    'E + (a/b)*(-(c**2))'
+    'E + ((a/b)*(-(c**2)))'
     """
 
     def at(part: Node) -> str:

@@ -84,7 +84,7 @@ EXPRESSIONS = {
     "attribute of a call": "exp(a).b",
     "attribute of a column": "ref.x.y",
     "summary of a summary": "ref.ref.x",
-    "not a summary": "mean.params",
+    "not a summary": "std.params",
     "summary of a parenthesis": "ref.(x)",
     "summary alone": "ref + 1",
     "summary called": "min(a, b)",

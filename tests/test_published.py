@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -116,4 +117,8 @@ def test_a_corpus_of_four_runs_borrows_strength(gadre_runs: bf.Runs) -> None:
     alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"])
     together = pooled.forecast(scenario)
     assert holds(together, large.values("loss")).all()
-    assert width(together)[0] <= 0.5 * width(alone.forecast(scenario, allow_unconverged=not alone.check().passed))[0]
+    with warnings.catch_warnings():
+        # four runs leave a ridge that chains may not explore to its ends, which makes the band to beat narrower
+        warnings.simplefilter("ignore", bf.ConvergenceWarning)
+        apart = alone.forecast(scenario, allow_unconverged=not alone.check().passed)
+    assert width(together)[0] <= 0.5 * width(apart)[0]
