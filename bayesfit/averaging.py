@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bayesfit.forecast import Forecast
 
 
+#: Weights below this count as zero.
+_LEAST = 1e-3
+
+
 def average(
     fits: Mapping[str, Fit],
     scenarios: pd.DataFrame | Mapping[str, Any],
@@ -37,7 +41,7 @@ def average(
     scenarios
         As in `Fit.forecast`; every input of every law.
     weights
-        A comparison of these fits, or a weight for each.
+        A comparison of these fits, or a weight for each; shares under a thousandth count as zero.
     by
         Which of the comparison's stacking weights to use: of rolling-origin forecasts, which is what a
         forecast beyond the data needs, or of leave-one-out.
@@ -119,7 +123,9 @@ def _shares(
     total = sum(found.values())
     if total == 0:
         raise SpecError("all weights are zero")
-    return {name: weight / total for name, weight in found.items()}
+    # a law that would hardly get a draw is left out, and with it the question whether its fit converged
+    kept = {name: weight / total if weight / total >= _LEAST else 0.0 for name, weight in found.items()}
+    return {name: weight / sum(kept.values()) for name, weight in kept.items()}
 
 
 def _counts(shares: np.ndarray, total: int) -> list[int]:
