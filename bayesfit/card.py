@@ -40,6 +40,8 @@ SPREAD: Mapping[str, float] = {
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
 #: Names that fits use for themselves, and endings that they add to parameter names.
 _RESERVED = frozenset({"chain", "draw", "run", "scenario", "z", "sigma", "level", "variable"})
+#: Names of the model's own arrays and variables, which inputs and outputs would get in the way of.
+_IN_MODEL = frozenset({"w", "latent", "information", "pull", "numbers"})
 _RESERVED_PARTS = ("_population", "_sd_", "_offset_")
 
 
@@ -494,7 +496,8 @@ def _validate(law: Law) -> None:
             raise SpecError(
                 f"law {law.id}: '{name}' cannot be the name of an input, parameter, output or derived quantity"
             )
-        if name in _RESERVED or any(part in name for part in _RESERVED_PARTS):
+        own = name in _IN_MODEL and (name in law.inputs or name in law.outputs)
+        if name in _RESERVED or own or any(part in name for part in _RESERVED_PARTS):
             raise SpecError(f"law {law.id}: the name '{name}' is reserved for fits; call it something else")
         if names.count(name) > 1:
             raise SpecError(f"law {law.id}: '{name}' is used for two things")

@@ -323,7 +323,7 @@ def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarra
     """
     leaves = leaves_of(blocks)
     z = np.empty_like(w)
-    if (scale == 1).all():
+    if not leaves.size and (scale == 1).all():
         lower = np.linalg.cholesky(geometry.information + np.eye(w.shape[1]))
         return np.asarray(np.linalg.solve(lower.T, w.T + np.linalg.solve(lower, geometry.pull)[:, None]).T)
     for start in range(0, len(w), _BLOCK):

@@ -104,6 +104,7 @@ def _wrapper(fit: Fit, output: str, tree: xr.DataTree) -> Any:
     """Return what ArviZ refits with."""
     import arviz as az
 
+    # ArviZ has no types, so its class counts as Any
     class Refits(az.SamplingWrapper):  # type: ignore[misc]
         def sel_observations(self, idx: Any) -> tuple[Runs, Runs]:
             left_out = np.zeros(len(fit.runs), dtype=bool)

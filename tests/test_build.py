@@ -109,7 +109,14 @@ def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["student_t", "laplace", "normal", "frontier"])
 @pytest.mark.parametrize(
-    ("levels", "how"), [(3, {}), (3, {"a": "none", "E": "complete", "noise": "complete"}), (14, {})]
+    ("levels", "how"),
+    [
+        (3, {}),
+        (3, {"a": "none", "E": "complete", "noise": "complete"}),
+        (14, {}),
+        # leaves without a single spread, and a root that comes first in the vector
+        (14, {"E": "complete", **dict.fromkeys(("a", "b", "alpha", "beta", "noise"), "none")}),
+    ],
 )
 def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) -> None:
     """14 levels of six parameters are factored leaf by leaf, 3 levels as one matrix."""
@@ -180,7 +187,7 @@ def test_unknown_pooling_is_refused() -> None:
         ({"alpha": {"task": "none"}}, "not in by"),
     ):
         with pytest.raises(SpecError, match=message):
-            plan_parameters(entry, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]
+            plan_parameters(entry, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_models_are_pymc_models_with_named_dims() -> None:

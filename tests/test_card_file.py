@@ -411,3 +411,9 @@ def test_a_card_under_another_name_is_refused(tmp_path: Path, monkeypatch: pytes
 def test_search_wants_every_word() -> None:
     assert "chinchilla" in [law.id for law in catalog.search("Hoffmann tokens")]
     assert list(catalog.search("hoffmann nonsense")) == []
+
+
+@pytest.mark.parametrize("name", ["pull", "numbers", "w"])
+def test_an_input_cannot_take_the_name_of_a_part_of_the_model(name: str) -> None:
+    with pytest.raises(SpecError, match=f"the name '{name}' is reserved"):
+        Law.from_text(f"loss = E + {name}", priors={"E": "Normal(0, 1)"}, inputs=[name])

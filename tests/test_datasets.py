@@ -60,4 +60,4 @@ def test_critical_batch_gives_the_published_batches() -> None:
 
 def test_unknown_table() -> None:
     with pytest.raises(bf.SpecError, match="did you mean 'open_models'"):
-        datasets.table("open_model")  # type: ignore[arg-type]
+        datasets.table("open_model")  # type: ignore[arg-type]  # wrong on purpose

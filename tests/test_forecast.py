@@ -132,7 +132,7 @@ def test_new_level_of_an_unpooled_parameter_follows_its_prior() -> None:
 )
 def test_bad_scenarios_are_refused(plain_fit: bf.Fit, scenarios: object, message: str) -> None:
     with pytest.raises((bf.DataError, bf.SpecError), match=message):
-        plain_fit.forecast(scenarios)  # type: ignore[arg-type]
+        plain_fit.forecast(scenarios)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_scenario_needs_a_family(family_fit: bf.Fit) -> None:

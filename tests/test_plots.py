@@ -96,7 +96,7 @@ def test_every_name_listed_is_there_and_no_other() -> None:
     assert all(callable(getattr(plots, name)) for name in plots.__all__)
     assert {*plots.__all__} <= {*dir(plots)}
     with pytest.raises(AttributeError, match="plot_bands"):
-        plots.plot_bands  # noqa: B018
+        plots.plot_bands  # noqa: B018 - the name itself must raise
 
 
 def test_figures_leave_nothing_in_pyplot(passed: bf.Fit) -> None:

@@ -19,6 +19,11 @@ def rows_of(name: str) -> pd.DataFrame:
     return table.loc[name]
 
 
+@pytest.mark.xfail(strict=True, reason="make tables takes hours: not every new card has its rows yet")
+def test_the_table_has_every_card() -> None:
+    assert sorted(saved().index.get_level_values("card").unique()) == sorted(CARDS)
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_the_table_has_every_parameter_of_every_card(name: str) -> None:
     rows, law = rows_of(name), bf.law(name).closed()

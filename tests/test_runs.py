@@ -299,11 +299,11 @@ def test_formulas_are_those_of_the_formula_language() -> None:
 
 def test_what_is_no_table() -> None:
     with pytest.raises(SpecError, match="expected a pandas DataFrame with one row of column names, found dict"):
-        Runs.from_frame({"params": [1e9]})  # type: ignore[arg-type]
+        Runs.from_frame({"params": [1e9]})  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(SpecError, match="one row of column names"):
         Runs.from_frame(pd.concat({"a": frame()}, axis="columns"))
     with pytest.raises(SpecError, match=r"a table goes to Runs\.from_frame"):
-        Runs.from_csv(frame())  # type: ignore[arg-type]
+        Runs.from_csv(frame())  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -576,7 +576,7 @@ def test_a_word_allows_its_own_fault_alone(word: Allow) -> None:
 
 def test_an_unknown_word_is_refused_here_too() -> None:
     with pytest.raises(SpecError, match=r"cannot allow 'colinear' \(did you mean 'collinear'\?\)"):
-        faults_for(made(), Needs(**LAW), ["colinear"])  # type: ignore[list-item]
+        faults_for(made(), Needs(**LAW), ["colinear"])  # type: ignore[list-item]  # wrong on purpose
 
 
 def test_a_column_read_for_another_part_is_pointed_out() -> None:
