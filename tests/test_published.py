@@ -114,7 +114,10 @@ def test_a_corpus_of_four_runs_borrows_strength(gadre_runs: bf.Runs) -> None:
     )
     scenario = large.table[["params", "tokens", "flops", "dataset"]]
     pooled = bf.fit(small.select(few | ~corpus), "chinchilla", by=["dataset"], seed=1, progress=False)
-    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"])
+    # four runs, five parameters: deep trees follow the ridge; the energy check fails with every seed tried
+    nuts = {"target_accept": 0.99, "maxdepth": 12}
+    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"], sampler={"nuts": nuts})
+    assert {failure.name for failure in alone.check().failures} <= {"E-BFMI"}
     together = pooled.forecast(scenario)
     assert holds(together, large.values("loss")).all()
     with warnings.catch_warnings():
