@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Fewest runs that a law is fitted to, for each of its parameters, and at all.
 _RUNS_PER_PARAMETER = 1.5
 _FEWEST_RUNS = 6
+#: Runs times parameters of refits that are sampled again with more care if need be.
+_QUICK = 600
 #: What folds may lack that a whole study has: they are small on purpose.
 _ALLOWED: tuple[Allow, ...] = ("few_runs", "one_group", "collinear")
 
@@ -177,6 +179,15 @@ class Folds:
         return name, found[::-1]
 
 
+def sampler_for(n_runs: int, law: Law) -> dict[str, int] | None:
+    """Return how to sample a refit: as carefully as any fit where that takes a second, once where it takes a minute.
+
+    Many parameters on many runs are costly to sample anew with more care, while scores, which are means
+    over many runs, gain little by it. Whether a refit converged is told beside its scores.
+    """
+    return None if n_runs * len(law.free) <= _QUICK else {"attempts": 1}
+
+
 def backtest(
     runs: Runs,
     law: Law | str,
@@ -185,7 +196,7 @@ def backtest(
     pooling: Mapping[str, Any] | None = None,
     folds: Folds | None = None,
     output: str | None = None,
-    draws: int = 1000,
+    draws: int = 500,
     tune: int = 500,
     chains: int = 4,
     cores: int | None = None,
@@ -238,6 +249,7 @@ def backtest(
             cores=cores,
             seed=seed,
             progress=False,
+            sampler=sampler_for(origin.train.sum(), law),
             allow=_ALLOWED,
         )
         scored = score(found, runs.select(origin.test), name, seed=seed)

@@ -41,7 +41,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*")
 #: Names that fits use for themselves, and endings that they add to parameter names.
 _RESERVED = frozenset({"chain", "draw", "run", "scenario", "z", "sigma", "level", "variable"})
 #: Names of the model's own arrays and variables, which inputs and outputs would get in the way of.
-_IN_MODEL = frozenset({"w", "latent", "information", "pull", "numbers"})
+_IN_MODEL = frozenset({"w", "latent", "information", "pull", "data"})
 _RESERVED_PARTS = ("_population", "_sd_", "_offset_")
 
 

@@ -123,6 +123,12 @@ class Comparison:
         failing = [str(name) for name, row in self.table.iterrows() if not row["converged"]]
         if failing:
             said.append(f"Fits of {', '.join(failing)} fail their checks; their scores mean little.")
+        rough = [name for name, rolled in self.backtests.items() if not rolled.converged and name not in failing]
+        if rough:
+            said.append(
+                f"Refits of {', '.join(rough)} to fewer runs fail checks (column converged of their backtests): their "
+                f"scores beyond the data are rough."
+            )
         return " ".join(filter(None, said))
 
     def _inside(self) -> str:
@@ -358,7 +364,6 @@ def _assemble(scored: Mapping[str, _Scored], leave_out: str, output: str) -> Com
         for column in ("log_score", "crps", "interval_score", "error", "inside_90"):
             table[column] = means[column].astype(float)
         table["rolling_weight"] = pd.Series(stacking_weights(_log_scores(backtests)))
-        converged &= pd.Series({name: rolled.converged for name, rolled in backtests.items()})
         table = table.sort_values("log_score", ascending=False)
     table["converged"] = converged
     pointwise = pd.DataFrame({name: np.ravel(one.loo.elpd.elpd_i.values) for name, one in scored.items()})

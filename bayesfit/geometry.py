@@ -12,7 +12,8 @@ against exponent, centre against shifts) are gone. Only coordinates change, not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from bayesfit.card import Law
 from bayesfit.errors import SpecError
 from bayesfit.pooling import Block, layout, spread_name, trials_of
-from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
+from bayesfit.priors import NUMPY_LINKS
 
 if TYPE_CHECKING:
     from bayesfit.pooling import ParameterPlan
@@ -34,6 +35,9 @@ _STEP = 1e-6
 _ROUNDS = 8
 _ITERATIONS = 60
 _STARTS = 6
+#: Iterations of a climb between two adjustments of the noise scales, and the gain below which a start is done.
+_CLIMB = 25
+_GAIN = 1e-2
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class _Pilot:
     """The log posterior in `z`, given the populations' standard deviations, with its Fisher information."""
 
     def __init__(self, law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> None:
-        self.law, self.plans = law, plans
+        self.law, self.plans, self.runs = law, plans, runs
         groups = {group for plan in plans for group in plan.dims}
         self.codes = {group: runs.codes(group) for group in groups}
         self.blocks = layout(plans, {group: runs.levels(group) for group in groups})
@@ -70,6 +74,12 @@ class _Pilot:
                 [np.full(len(block.labels), block.plan.name in self.noise_of.values()) for block in self.blocks]
             )
         )
+        self.priors = {plan.name: plan.prior.map(np.asarray) for plan in plans}
+        self.priors_by_run = {
+            plan.name: prior if plan.separate is None else prior.map(_picked(self.codes[plan.separate]))
+            for plan, prior in zip(plans, self.priors.values(), strict=True)
+        }
+        self.moving = [plan.name for plan in plans if plan.name not in self.noise_of.values()]
         self.observed, self.measured, self.trials = {}, {}, {}
         for output, spec in law.outputs.items():
             self.trials[output] = trials_of(law, output, runs)
@@ -91,28 +101,37 @@ class _Pilot:
                     spreads[spread_name(block.plan.name, block.group)] * piece[code]
                 )
             else:
-                rows[block.plan.name] = self._prior(block).latent(piece, NUMPY_LINKS)[code]
+                rows[block.plan.name] = self.priors[block.plan.name].latent(piece, NUMPY_LINKS)[code]
         return rows
 
-    def _prior(self, block: Block) -> ResolvedPrior:
-        return block.plan.prior.map(np.asarray)
+    def value(self, name: str, u: np.ndarray) -> Any:
+        """Return a parameter in each run from its link-scale values."""
+        return self.priors_by_run[name].value(u, NUMPY_LINKS)
 
-    def means(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return each output's mean on the scale on which it scatters."""
-        values = dict(self.known)
+    def means(self, rows: dict[str, np.ndarray], step: float = 0.0) -> dict[str, np.ndarray]:
+        """Return each output's mean on the scale on which it scatters.
+
+        With a step also the means after a step of each moving parameter in turn, below each other: one
+        evaluation of the law for all takes little longer than one for the first.
+        """
+        values: dict[str, Any] = dict(self.known)
         with np.errstate(all="ignore"):
-            for plan in self.plans:
-                values[plan.name] = self._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)
+            for name, u in rows.items():
+                values[name] = self.value(name, u)
+            if step:
+                for place, name in enumerate(self.moving):
+                    stacked = np.repeat(np.asarray(values[name])[None], len(self.moving) + 1, axis=0)
+                    stacked[place + 1] = self.value(name, rows[name] + step)
+                    values[name] = stacked
             found = self.law.mean(values, NUMPY_LINKS)
             return {output: part.noise.observed(found[output]) for output, part in self.law.outputs.items()}
 
     def sigmas(self, rows: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return each output's noise scale, measured errors included; zero for counts that have none."""
-        plans = {plan.name: plan for plan in self.plans}
         found: dict[str, Any] = dict.fromkeys(self.law.outputs, 0.0)
         with np.errstate(all="ignore"):
             for output, name in self.noise_of.items():
-                sigma = self._prior_by_run(plans[name]).value(rows[name], NUMPY_LINKS)
+                sigma = self.value(name, rows[name])
                 found[output] = np.sqrt(sigma**2 + self.measured[output] ** 2)
         return found
 
@@ -123,13 +142,6 @@ class _Pilot:
                 output: part.noise.deviation(means[output], sigmas[output], self.trials[output])
                 for output, part in self.law.outputs.items()
             }
-
-    def _prior_by_run(self, plan: ParameterPlan) -> ResolvedPrior:
-        prior = plan.prior.map(np.asarray)
-        if plan.separate is None:
-            return prior
-        code = self.codes[plan.separate]
-        return prior.map(lambda argument: argument[code])
 
     def objective(self, z: np.ndarray, spreads: dict[str, float]) -> float:
         """Return minus the log posterior."""
@@ -150,21 +162,23 @@ class _Pilot:
         exactly, would have a mode at no noise at all, where there is hardly any posterior mass.
         """
         rows = self.rows(z, spreads)
-        means = self.means(rows)
-        deviations = self.deviations(means, self.sigmas(rows))
         n = len(next(iter(self.observed.values())))
+        stacked = {
+            output: np.broadcast_to(mean, (len(self.moving) + 1, n)) for output, mean in self.means(rows, _STEP).items()
+        }
+        means = {output: mean[0] for output, mean in stacked.items()}
+        deviations = self.deviations(means, self.sigmas(rows))
         gradient, information = z.copy(), np.eye(self.size)
         mean_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
         scale_slopes = {output: np.zeros((n, self.size)) for output in self.observed}
         for plan in self.plans:
-            moved = {**rows, plan.name: rows[plan.name] + _STEP}
             if plan.name in self.noise_of.values():
-                shifted = self.deviations(means, self.sigmas(moved))
+                shifted = self.deviations(means, self.sigmas({**rows, plan.name: rows[plan.name] + _STEP}))
                 changes = {name: np.log(shifted[name] / deviations[name]) for name in self.observed}
                 slopes = scale_slopes
             else:
-                shifted = self.means(moved)
-                changes = {name: (shifted[name] - means[name]) / deviations[name] for name in self.observed}
+                row = self.moving.index(plan.name) + 1
+                changes = {name: (stacked[name][row] - means[name]) / deviations[name] for name in self.observed}
                 slopes = mean_slopes
             for output, change in changes.items():
                 self._spread_slope(slopes[output], plan, np.nan_to_num(change / _STEP), z, spreads)
@@ -178,7 +192,7 @@ class _Pilot:
             r = (observed - means[output]) / deviations[output]
             weight = noise.weight(r)
             for_mean, for_scale = mean_slopes[output], scale_slopes[output]
-            leverage = noise.location_information * np.einsum("ij,jk,ik->i", for_mean, covariance, for_mean)
+            leverage = noise.location_information * np.sum((for_mean @ covariance) * for_mean, axis=1)
             free = np.clip(1 - leverage, 0.0, 1.0)
             gradient -= for_mean.T @ (weight * r) + for_scale.T @ (weight * r**2 - free)
             information += noise.scale_information * for_scale.T @ (free[:, None] * for_scale)
@@ -197,7 +211,7 @@ class _Pilot:
                 assert block.group is not None
                 factor: Any = spreads[spread_name(plan.name, block.group)]
             else:
-                prior, piece = self._prior(block), z[block.where]
+                prior, piece = self.priors[block.plan.name], z[block.where]
                 factor = (prior.latent(piece + _STEP, NUMPY_LINKS) - prior.latent(piece, NUMPY_LINKS)) / _STEP
                 factor = np.asarray(factor)[code]
             slopes[run, block.where.start + code] += slope * factor
@@ -232,6 +246,10 @@ class _Pilot:
         moved = z.copy()
         moved[self.noise_entries] -= np.clip(np.linalg.solve(information[part], gradient[self.noise_entries]), -1, 1)
         return moved
+
+
+def _picked(codes: np.ndarray) -> Callable[[Any], Any]:
+    return lambda argument: argument[codes]
 
 
 def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
@@ -282,27 +300,44 @@ def posterior_mode(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> di
         options={"maxiter": 20_000, "xatol": 1e-7, "fatol": 1e-9},
     )
     rows = problem.rows(found.x, {})
-    return {plan.name: float(problem._prior_by_run(plan).value(rows[plan.name], NUMPY_LINKS)[0]) for plan in plans}
+    return {plan.name: float(problem.value(plan.name, rows[plan.name])[0]) for plan in plans}
 
 
 def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:
-    """Return the best of a few short climbs, from the middle of the priors and from draws of them."""
-    rng = np.random.default_rng(0)
-    starts = [np.zeros(problem.size)]
-    for _ in range(_STARTS - 1):
-        start = np.zeros(problem.size)
+    """Return the best of a few climbs, from the middle of the priors and from draws of them.
+
+    Laws of many parameters have several optima, which only show what they are worth once the noise
+    scales have settled; the one around which most of the posterior lies, by Laplace's approximation, is
+    best. Populations are searched with all levels alike.
+    """
+    if spreads:
+        alike = _Pilot(problem.law, tuple(replace(plan, shared=()) for plan in problem.plans), problem.runs)
+        found, z = _start(alike, {}), np.zeros(problem.size)
+        same = {block.plan.name: block for block in alike.blocks}
         for block in problem.blocks:
             if not block.offset:
-                start[block.where] = rng.standard_normal()
-        starts.append(start)
-    climbs = [problem.climb(start, spreads, 25) for start in starts]
-    z, value = min(climbs, key=lambda climb: climb[1])
-    if not np.isfinite(value):
+                z[block.where] = found[same[block.plan.name].where]
+        return z
+    rng = np.random.default_rng(0)
+    best, least = None, np.inf
+    for number in range(_STARTS):
+        z, value = rng.standard_normal(problem.size) if number else np.zeros(problem.size), np.inf
+        for _ in range(_ROUNDS):
+            before = value
+            z, value = problem.climb(z, {}, _CLIMB)
+            if not before - value > _GAIN:
+                break
+            z = problem.settle(z, {})
+        if np.isfinite(value):
+            value += 0.5 * np.linalg.slogdet(problem.curvature(z, {})[1])[1]
+        if value < least:
+            best, least = z, value
+    if best is None:
         raise SpecError(
             f"the law {problem.law.id} has no finite value at draws from its priors on these runs; "
             f"check its formula's domain (logarithms and roots of negative numbers) and its priors"
         )
-    return z
+    return best
 
 
 def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -85,6 +85,7 @@ def leave_one_out(fit: Fit, output: str, *, by: str | None = None, refits: int =
 
 def refit(fit: Fit, runs: Runs) -> Fit:
     """Fit the same law in the same way to other runs, with fewer draws."""
+    from bayesfit.backtesting import sampler_for
     from bayesfit.fitting import fit as fresh
 
     return fresh(
@@ -92,10 +93,11 @@ def refit(fit: Fit, runs: Runs) -> Fit:
         fit.law,
         by=fit.pooling.by,
         pooling=fit.pooling.how,
-        draws=1000,
+        draws=500,
         tune=500,
         seed=fit.seed,
         progress=False,
+        sampler=sampler_for(len(runs), fit.law),
         allow=("few_runs", "one_group", "collinear"),
     )
 

@@ -413,7 +413,7 @@ def test_search_wants_every_word() -> None:
     assert list(catalog.search("hoffmann nonsense")) == []
 
 
-@pytest.mark.parametrize("name", ["pull", "numbers", "w"])
+@pytest.mark.parametrize("name", ["pull", "data", "w"])
 def test_an_input_cannot_take_the_name_of_a_part_of_the_model(name: str) -> None:
     with pytest.raises(SpecError, match=f"the name '{name}' is reserved"):
         Law.from_text(f"loss = E + {name}", priors={"E": "Normal(0, 1)"}, inputs=[name])

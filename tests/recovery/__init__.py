@@ -15,7 +15,7 @@ TABLE = Path(__file__).with_name("table.csv")
 SETS, PROB = 20, 0.9
 
 
-def recover(name: str, sets: int = SETS) -> pd.DataFrame:
+def recover(name: str, sets: int = SETS, cores: int | None = None) -> pd.DataFrame:
     """Fit `sets` simulated data sets of a card and score its 90% intervals.
 
     Returns
@@ -32,7 +32,7 @@ def recover(name: str, sets: int = SETS) -> pd.DataFrame:
     rows, failed = [], 0
     for seed in range(sets):
         simulation = bf.simulate(law, seed=seed)
-        fit = bf.fit(simulation.runs, law, seed=seed, progress=False)
+        fit = bf.fit(simulation.runs, law, draws=1000, tune=500, cores=cores, seed=seed, progress=False)
         failed += not fit.check().passed
         table = fit.summary(PROB)
         truth = {**simulation.truth, **dict.fromkeys(law.sigmas.values(), law.recovery.sigma)}
