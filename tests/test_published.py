@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -114,14 +113,9 @@ def test_a_corpus_of_four_runs_borrows_strength(gadre_runs: bf.Runs) -> None:
     )
     scenario = large.table[["params", "tokens", "flops", "dataset"]]
     pooled = bf.fit(small.select(few | ~corpus), "chinchilla", by=["dataset"], seed=1, progress=False)
-    # four runs, five parameters: deep trees follow the ridge; the energy check fails with every seed tried
-    nuts = {"target_accept": 0.99, "maxdepth": 12}
-    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"], sampler={"nuts": nuts})
-    assert {failure.name for failure in alone.check().failures} <= {"E-BFMI"}
+    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"])
+    assert alone.check().passed
     together = pooled.forecast(scenario)
     assert holds(together, large.values("loss")).all()
-    with warnings.catch_warnings():
-        # four runs leave a ridge that chains may not explore to its ends, which makes the band to beat narrower
-        warnings.simplefilter("ignore", bf.ConvergenceWarning)
-        apart = alone.forecast(scenario, allow_unconverged=not alone.check().passed)
+    apart = alone.forecast(scenario)
     assert width(together)[0] <= 0.5 * width(apart)[0]
