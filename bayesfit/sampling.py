@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _ACCEPT = 0.95
+#: Mean steps a draw from which on shorter steps cost too much.
+_DEEP = 50
 #: Draws made for each draw kept, at most.
 _MOST_THINNING = 16
 
@@ -114,7 +116,7 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         # the check forgives one divergence in a thousand draws; another attempt usually has none
         if number == attempts or not (report.trouble or divergences):
             return tree
-        accept, thin = _more_care(report, accept, thin, settings)
+        accept, thin = _more_care(report, stats, accept, thin, settings)
         if settings.progress:
             failed = ", ".join(result.name for result in report.trouble) or DIVERGENCES
             print(f"attempt {number} of {attempts} fails on {failed}; sampling again with more care", file=sys.stderr)
@@ -199,12 +201,15 @@ def _initial_point(build: Build, entries: Iterable[str]) -> Callable[[Any], np.n
     return point
 
 
-def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling) -> tuple[float, int]:
+def _more_care(
+    report: Diagnostics, stats: xr.Dataset, accept: float, thin: int, settings: Sampling
+) -> tuple[float, int]:
     """Return acceptance and thinning for another attempt, by what went wrong.
 
     Few runs leave narrow curved ridges (floor against exponent). Shorter steps get to the ends of
     these: six runs give five times as many effective draws at an acceptance of .99 as at .95, for twice
-    the steps. More draws are made and thinned where these were too few.
+    the steps. More draws are made and thinned where these were too few, which is all that is done where
+    trees are deep already.
     """
     needed = ESS_PER_CHAIN * settings.chains
     short = [result.value for result in report.trouble if result.name in (BULK, TAIL)]
@@ -212,7 +217,10 @@ def _more_care(report: Diagnostics, accept: float, thin: int, settings: Sampling
         thin *= max(2, int(np.ceil(1.5 * needed / max(min(short), 1.0))))
     elif any(result.name == R_HAT_NAME for result in report.trouble):
         thin *= 2
-    return 1 - (1 - accept) / 5, min(thin, _MOST_THINNING)
+    mixing_only = all(result.name in (BULK, TAIL, R_HAT_NAME) for result in report.trouble)
+    if stats.attrs["divergences"] or not mixing_only or stats["n_steps"].mean() < _DEEP:
+        accept = 1 - (1 - accept) / 5
+    return accept, min(thin, _MOST_THINNING)
 
 
 def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:

@@ -19,7 +19,8 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs_and_writes_its_figure(script: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "BAYESFIT_DRAWS": "300", "BAYESFIT_FIGURES": str(tmp_path)}
+    # fewer draws are fewer than the checks ask for, and would be sampled anew
+    environment = {**os.environ, "BAYESFIT_DRAWS": "1000", "BAYESFIT_FIGURES": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
