@@ -16,8 +16,7 @@ if __name__ == "__main__":
     # chains one after the other: pilot and compiler have one thread, and cards keep the cores busy
     work = partial(recover, cores=1)
     context = multiprocessing.get_context("spawn")
-    # compiled models pile up, so a process is renewed after a few cards
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context, max_tasks_per_child=8) as pool:
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as pool:
         pending = {pool.submit(work, name): name for name in names}
         failed = []
         for done in as_completed(pending):
