@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import bayesfit as bf
-from bayesfit import sampling
+from bayesfit import datasets, sampling
 from bayesfit.diagnostics import diagnose
 
 #: A single attempt, whatever its checks say: these tests are about something else.
@@ -95,6 +95,7 @@ def test_a_drawn_seed_is_recorded() -> None:
         ({"draws": 0}, "draws must be a whole number"),
         ({"chains": 2.5}, "chains must be a whole number"),
         ({"seed": -1}, "seed must be"),
+        ({"sampler": {"attempts": 0}}, "attempts must be a whole number of at least 1, found 0"),
         ({"fixed": {"F": 0}}, "no parameter 'F'"),
         ({"priors": {"E": "Gamma(1, 2)"}}, "unknown prior 'Gamma'"),
         ({"priors": {"E": "Normal(std.loss, 1)"}}, "attributes are refused"),
@@ -110,6 +111,21 @@ def test_what_cannot_be_used_is_refused_before_sampling(arguments: dict, message
     runs = bf.Runs.from_frame(table, groups=["family", "size"])
     with pytest.raises((bf.SpecError, bf.DataError), match=message):
         bf.fit(runs, **{"law": "chinchilla", "progress": False, **arguments})
+
+
+def test_a_ridge_of_six_runs_is_sampled_again_with_shorter_steps() -> None:
+    runs = datasets.open_models()
+    six = runs.select((np.array(runs.table["family"]) == "Cerebras-GPT") & (runs.values("params") < 1e10))
+    settings = {"draws": 300, "tune": 300, "seed": 1, "progress": False}
+    once = bf.fit(six, "cerebras_c", **settings, sampler={"attempts": 1})
+    assert once.idata["sample_stats"].attrs["attempts"] == 1
+    assert not once.check().passed
+    found = bf.fit(six, "cerebras_c", **settings)
+    stats = found.idata["sample_stats"]
+    assert found.check().passed
+    assert stats.attrs["attempts"] > 1
+    assert stats.attrs["target_accept"] >= 0.99
+    assert found.posterior.sizes["draw"] == 300
 
 
 def test_a_fixed_parameter_is_not_sampled() -> None:
