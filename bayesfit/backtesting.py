@@ -13,12 +13,13 @@ from bayesfit.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
+    from bayesfit.fitting import Fit
     from bayesfit.runs import Allow, Runs
 
 #: Fewest runs that a law is fitted to, for each of its parameters, and at all.
 _RUNS_PER_PARAMETER = 1.5
 _FEWEST_RUNS = 6
-#: Runs times parameters of refits that are sampled again with more care if need be.
+#: Runs times parameters up to which a refit is sampled again where its checks fail.
 _QUICK = 600
 #: What folds may lack that a whole study has: they are small on purpose.
 _ALLOWED: tuple[Allow, ...] = ("few_runs", "one_group", "collinear")
@@ -179,13 +180,40 @@ class Folds:
         return name, found[::-1]
 
 
-def sampler_for(n_runs: int, law: Law) -> dict[str, int] | None:
-    """Return how to sample a refit: as carefully as any fit where that takes a second, once where it takes a minute.
+def refit(
+    runs: Runs,
+    law: Law,
+    *,
+    by: Sequence[str] = (),
+    pooling: Mapping[str, Any] | None = None,
+    draws: int = 500,
+    tune: int = 500,
+    chains: int = 4,
+    cores: int | None = None,
+    seed: int = 0,
+) -> Fit:
+    """Fit a law to part of a study, with fewer draws than a fit of one's own.
 
-    Many parameters on many runs are costly to sample anew with more care, while scores, which are means
-    over many runs, gain little by it. Whether a refit converged is told beside its scores.
+    Many parameters on many runs are sampled once, whatever their checks say: another attempt takes
+    minutes, and scores, which are means over runs, gain little by it. All else is sampled as carefully as
+    any fit. Whether a refit converged is told beside its scores.
     """
-    return None if n_runs * len(law.free) <= _QUICK else {"attempts": 1}
+    from bayesfit.fitting import fit
+
+    return fit(
+        runs,
+        law,
+        by=by,
+        pooling=pooling,
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=cores,
+        seed=seed,
+        progress=False,
+        sampler=None if len(runs) * len(law.free) <= _QUICK else {"attempts": 1},
+        allow=_ALLOWED,
+    )
 
 
 def backtest(
@@ -228,7 +256,6 @@ def backtest(
         If the runs leave nothing to hide.
     """
     from bayesfit.catalog import law as find
-    from bayesfit.fitting import fit
     from bayesfit.scores import score, scored_on_log
 
     law = find(law)
@@ -238,7 +265,7 @@ def backtest(
     axis, origins = (folds or Folds()).cut(runs, len(law.free))
     rows = []
     for origin in origins:
-        found = fit(
+        found = refit(
             runs.select(origin.train),
             law,
             by=by,
@@ -248,9 +275,6 @@ def backtest(
             chains=chains,
             cores=cores,
             seed=seed,
-            progress=False,
-            sampler=sampler_for(origin.train.sum(), law),
-            allow=_ALLOWED,
         )
         scored = score(found, runs.select(origin.test), name, seed=seed)
         scored.insert(0, "origin", origin.cut)

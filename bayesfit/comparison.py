@@ -40,8 +40,8 @@ class Comparison:
         ``high_k`` (runs whose Pareto k is above 0.7), ``refitted`` (how many of these were left out by
         an exact refit) and ``loo_weight``, the stacking weight. From rolling origin, means over hidden
         runs: ``log_score``, ``crps``, ``interval_score``, ``error``, ``inside_90`` and
-        ``rolling_weight``. ``converged`` tells whether the diagnostics of the fit to
-        all runs hold; for refits the tables of `backtests` do.
+        ``rolling_weight``. ``fit_converged`` tells whether the diagnostics of the
+        fit to all runs hold, ``converged`` whether those of its refits to fewer runs hold too.
     left_out
         What was left out: ``run``, or a group.
     output
@@ -121,14 +121,14 @@ class Comparison:
                 f"Leave-one-out is not to be trusted for {', '.join(map(str, doubtful))}: importance sampling fails "
                 f"for some runs (Pareto k above 0.7), too many to refit."
             )
-        failing = [str(name) for name, row in self.table.iterrows() if not row["converged"]]
+        failing = [str(name) for name, row in self.table.iterrows() if not row["fit_converged"]]
         if failing:
             said.append(f"Fits of {', '.join(failing)} fail their checks; their scores mean little.")
-        rough = [name for name, rolled in self.backtests.items() if not rolled.converged and name not in failing]
+        rough = [str(name) for name, row in self.table.iterrows() if row["fit_converged"] and not row["converged"]]
         if rough:
             said.append(
-                f"Refits of {', '.join(rough)} to fewer runs fail checks (column converged of their backtests): their "
-                f"scores beyond the data are rough."
+                f"Fitted to fewer runs, {', '.join(rough)} did not pass every check (`backtests` tells where): scores "
+                f"beyond the data are rough."
             )
         return " ".join(filter(None, said))
 
@@ -359,14 +359,15 @@ def _assemble(scored: Mapping[str, _Scored], leave_out: str, output: str) -> Com
     table.insert(5, "high_k", pd.Series({name: one.loo.high_k for name, one in scored.items()}))
     table.insert(6, "refitted", pd.Series({name: one.loo.refitted for name, one in scored.items()}))
     backtests = {name: one.rolled for name, one in scored.items() if one.rolled is not None}
-    converged = pd.Series({name: one.fit.check().passed for name, one in scored.items()})
+    fitted = pd.Series({name: one.fit.check().passed for name, one in scored.items()})
+    refitted = pd.Series({name: one.rolled is None or one.rolled.converged for name, one in scored.items()})
     if backtests:
         means = pd.DataFrame({name: rolled.summary for name, rolled in backtests.items()}).T
         for column in ("log_score", "crps", "interval_score", "error", "inside_90"):
             table[column] = means[column].astype(float)
         table["rolling_weight"] = pd.Series(stacking_weights(_log_scores(backtests)))
         table = table.sort_values("log_score", ascending=False)
-    table["converged"] = converged
+    table["fit_converged"], table["converged"] = fitted, fitted & refitted
     pointwise = pd.DataFrame({name: np.ravel(one.loo.elpd.elpd_i.values) for name, one in scored.items()})
     return Comparison(table=table, left_out=leave_out, output=output, pointwise=pointwise, backtests=backtests)
 

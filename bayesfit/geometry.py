@@ -321,13 +321,13 @@ def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:
     rng = np.random.default_rng(0)
     best, least = None, np.inf
     for number in range(_STARTS):
-        z, value = rng.standard_normal(problem.size) if number else np.zeros(problem.size), np.inf
+        z = rng.standard_normal(problem.size) if number else np.zeros(problem.size)
+        z, value = problem.climb(z, {}, _CLIMB)
         for _ in range(_ROUNDS):
             before = value
-            z, value = problem.climb(z, {}, _CLIMB)
+            z, value = problem.climb(problem.settle(z, {}), {}, _CLIMB)
             if not before - value > _GAIN:
                 break
-            z = problem.settle(z, {})
         if np.isfinite(value):
             value += 0.5 * np.linalg.slogdet(problem.curvature(z, {})[1])[1]
         if value < least:

@@ -85,21 +85,9 @@ def leave_one_out(fit: Fit, output: str, *, by: str | None = None, refits: int =
 
 def refit(fit: Fit, runs: Runs) -> Fit:
     """Fit the same law in the same way to other runs, with fewer draws."""
-    from bayesfit.backtesting import sampler_for
-    from bayesfit.fitting import fit as fresh
+    from bayesfit import backtesting
 
-    return fresh(
-        runs,
-        fit.law,
-        by=fit.pooling.by,
-        pooling=fit.pooling.how,
-        draws=500,
-        tune=500,
-        seed=fit.seed,
-        progress=False,
-        sampler=sampler_for(len(runs), fit.law),
-        allow=("few_runs", "one_group", "collinear"),
-    )
+    return backtesting.refit(runs, fit.law, by=fit.pooling.by, pooling=fit.pooling.how, seed=fit.seed)
 
 
 def _wrapper(fit: Fit, output: str, tree: xr.DataTree) -> Any:

@@ -87,7 +87,7 @@ def test_the_better_law_wins_by_both_scores() -> None:
     assert found.table.loc["flat", "elpd_diff"] < -10
     assert found.prob_better().loc["power", "flat"] > 0.99
     assert "power is best, clearly" in found.verdict
-    assert found.table["converged"].all()
+    assert found.table[["fit_converged", "converged"]].all(axis=None)
     # the same from fits that were made before
     again = bf.compare(fits, workers=1)
     pd.testing.assert_frame_equal(again.table, found.table, rtol=0.05, atol=0.05)
@@ -149,10 +149,21 @@ def made_up(errors: dict[str, float], inside: bool, elpd: dict[str, float], scor
         )
         backtests[name] = Backtest(law=name, output="loss", scale="flops", on_log=True, table=table)
         rows[name] = {"elpd": elpd[name], "elpd_diff": elpd[name] - max(elpd.values()), "dse": 1.0, "high_k": 0}
-        rows[name] |= {"refitted": 0, "converged": True, **backtests[name].summary}
+        rows[name] |= {"refitted": 0, "fit_converged": True, "converged": True, **backtests[name].summary}
     table = pd.DataFrame(rows).T
     pointwise = pd.DataFrame(0.0, index=range(20), columns=list(errors))
     return Comparison(table=table, left_out="run", output="loss", pointwise=pointwise, backtests=backtests)
+
+
+def test_the_verdict_tells_fits_that_fail_from_refits_that_do() -> None:
+    found = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 1.0, "b": 2.0})
+    assert "fail" not in found.verdict
+    found.table.loc["a", "converged"] = False
+    assert "Fitted to fewer runs, a did not pass every check" in found.verdict
+    assert "mean little" not in found.verdict
+    found.table.loc["a", "fit_converged"] = False
+    assert "Fits of a fail their checks; their scores mean little." in found.verdict
+    assert "Fitted to fewer runs" not in found.verdict
 
 
 def test_the_verdict_says_when_the_scores_disagree() -> None:

@@ -26,8 +26,11 @@ def seconds(folder: Path, *arguments: str) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("laws", "most"), [(SIX, 3), (HARD, 5)])
-def test_six_forms_cost_a_few_fits(laws: str, most: float, data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "laws",
+    [SIX, pytest.param(HARD, marks=pytest.mark.xfail(strict=True, reason="four times one fit: see DECISIONS"))],
+)
+def test_six_forms_cost_at_most_three_fits(laws: str, data_dir: Path, tmp_path: Path) -> None:
     """Chinchilla's 240 runs: one fit, and six forms with their hidden runs, alternately; the best of each counts."""
     table = pd.read_csv(data_dir / "chinchilla_epoch.csv")
     table[table["in_published_fit"] == 1].to_csv(tmp_path / "runs.csv", index=False)
@@ -36,4 +39,4 @@ def test_six_forms_cost_a_few_fits(laws: str, most: float, data_dir: Path, tmp_p
         fits.append(seconds(tmp_path, "fit", "runs.csv", "--law", "chinchilla", "--seed", "1", "--quiet"))
         comparisons.append(seconds(tmp_path, "compare", "runs.csv", "--laws", laws, "--seed", "1", "--quiet"))
     print(f"one fit {min(fits):.1f} s, six forms {min(comparisons):.1f} s")
-    assert min(comparisons) <= most * min(fits)
+    assert min(comparisons) <= 3 * min(fits)

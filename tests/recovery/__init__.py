@@ -16,7 +16,7 @@ SETS, PROB = 20, 0.9
 
 
 def recover(name: str, sets: int = SETS, cores: int | None = None) -> pd.DataFrame:
-    """Fit `sets` simulated data sets of a card and score its 90% intervals.
+    """Fit `sets` simulated data sets of a card, chains on so many `cores`, and score its 90% intervals.
 
     Returns
     -------
