@@ -28,7 +28,8 @@ def test_the_table_has_every_card() -> None:
 def test_the_table_has_every_parameter_of_every_card(name: str) -> None:
     rows, law = rows_of(name), bf.law(name).closed()
     assert list(rows.index) == [*law.free, *law.sigmas.values(), "all"]
-    assert (rows["sets"] == SETS).all()
+    # more sets where twenty leave open whether a share is chance
+    assert (rows["sets"] >= SETS).all()
     assert 0.80 <= rows.loc["all", "share"] <= 0.98
     assert (rows["failed_checks"] == 0).all()
 
@@ -37,5 +38,6 @@ def test_the_table_has_every_parameter_of_every_card(name: str) -> None:
 @pytest.mark.parametrize("name", CARDS)
 def test_the_table_is_what_the_code_gives(name: str) -> None:
     """Same seeds, same code: a difference of more than a few intervals means that the code changed."""
-    rows, found = rows_of(name), recover(name)
+    rows = rows_of(name)
+    found = recover(name, sets=int(rows.loc["all", "sets"]))
     assert found.loc[(name, "all"), "held"] == pytest.approx(rows.loc["all", "held"], abs=4)
