@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SpecError,
         StoredFitError,
     )
+    from bayesfit.evals import read_harness, read_wide
     from bayesfit.fitting import Fit, fit
     from bayesfit.forecast import Forecast
     from bayesfit.noise import Noise
@@ -68,6 +69,8 @@ _HOME = {
     "law": "catalog",
     "laws": "catalog",
     "load": "store",
+    "read_harness": "evals",
+    "read_wide": "evals",
     "simulate": "simulation",
 }
 
@@ -101,6 +104,8 @@ __all__ = [
     "law",
     "laws",
     "load",
+    "read_harness",
+    "read_wide",
     "simulate",
 ]
 

@@ -8,7 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayesfit.cli.options import Allow, By, Column, Derive, Json, Loss, LossSe, NItems, NoiseKind, Quiet, RunsFile, Seed
+from bayesfit.cli.options import (
+    Allow,
+    By,
+    Chance,
+    Column,
+    Derive,
+    Json,
+    Loss,
+    LossSe,
+    Metric,
+    Models,
+    NItems,
+    NoiseKind,
+    Quiet,
+    RunsFile,
+    Seed,
+    Tasks,
+)
 from bayesfit.cli.screen import Screen
 from bayesfit.errors import SpecError
 
@@ -35,6 +52,10 @@ def compare(
     loss: Loss = None,
     loss_se: LossSe = None,
     n_items: NItems = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    metric: Metric = None,
+    chance: Chance = None,
     allow: Allow = None,
     prior: Annotated[
         list[str] | None,
@@ -75,7 +96,7 @@ def compare(
 ) -> None:
     """Compare laws on one table: by leave-one-out inside the data, by hidden larger runs beyond them."""
     from bayesfit.cli.files import check_figure, whole
-    from bayesfit.cli.reading import named, names, read_laws, read_runs
+    from bayesfit.cli.reading import named, names, read_evals, read_laws, read_runs
     from bayesfit.cli.tables import describe
 
     if out is not None:
@@ -84,11 +105,13 @@ def compare(
     groups = names(by or ())
     kept = names([leave_out]) if leave_out != "run" else ()
     words: list[Any] = [word.value for word in allow or ()]
-    found = read_laws(laws, named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'"), file)
+    table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
+    found = read_laws(laws, named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'"), file, table)
     if len(found) < 2:
         raise SpecError("give at least two laws to compare, --laws chinchilla,kaplan_nd; `bayesfit laws` lists them")
     runs = read_runs(
         file,
+        table=table,
         laws=list(found.values()),
         by=tuple(dict.fromkeys((*groups, *kept))),
         column=column or (),

@@ -16,12 +16,15 @@ import typer
 from bayesfit.cli.options import (
     Allow,
     By,
+    Chance,
     Column,
     Derive,
     FitFile,
     Json,
     Loss,
     LossSe,
+    Metric,
+    Models,
     NItems,
     NoiseKind,
     OutputName,
@@ -29,6 +32,7 @@ from bayesfit.cli.options import (
     RunsFile,
     Seed,
     Set,
+    Tasks,
     Unconverged,
 )
 from bayesfit.cli.screen import Screen, tell_error
@@ -65,6 +69,10 @@ def fit(
     loss: Loss = None,
     loss_se: LossSe = None,
     n_items: NItems = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    metric: Metric = None,
+    chance: Chance = None,
     allow: Allow = None,
     prior: Annotated[
         list[str] | None,
@@ -107,7 +115,17 @@ def fit(
 ) -> None:
     """Fit a law to a table of runs, check the fit, and save it."""
     from bayesfit.cli.files import check_place
-    from bayesfit.cli.reading import columns_of, named, names, numbers, pooling, read_law, read_runs, suggestion
+    from bayesfit.cli.reading import (
+        columns_of,
+        named,
+        names,
+        numbers,
+        pooling,
+        read_evals,
+        read_law,
+        read_runs,
+        suggestion,
+    )
     from bayesfit.cli.tables import describe
 
     check_place(out)
@@ -116,9 +134,11 @@ def fit(
     how, fixed = pooling(pool or ()), numbers(fix or (), "--fix", "E=0")
     priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
     words: list[Any] = [word.value for word in allow or ()]
-    found = read_law(law, priors, columns_of(file) if "=" in law else ())
+    table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
+    found = read_law(law, priors, columns_of(file, table) if "=" in law else ())
     runs = read_runs(
         file,
+        table=table,
         laws=[found],
         by=groups,
         column=column or (),

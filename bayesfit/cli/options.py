@@ -37,7 +37,13 @@ class Worse(StrEnum):
     below = "below"
 
 
-RunsFile = Annotated[Path, typer.Argument(metavar="FILE", help="Table of runs, one a row: .csv or .parquet.")]
+RunsFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help="Table of runs, one a row: .csv or .parquet; or results of lm-evaluation-harness: .json, or a folder.",
+    ),
+]
 FitFile = Annotated[Path, typer.Argument(metavar="FILE", help="A saved fit (.nc), from `bayesfit fit`.")]
 By = Annotated[
     list[str] | None,
@@ -61,6 +67,28 @@ LossSe = Annotated[
 ]
 NItems = Annotated[
     str | None, typer.Option("--n-items", metavar="COLUMN", help="Column of the number of evaluation items.")
+]
+Models = Annotated[
+    Path | None,
+    typer.Option(
+        "--models", metavar="FILE", help="Table with a column 'model', whose params, tokens, family, ... are joined."
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tasks",
+        metavar="NAMES",
+        help="Columns that are tasks, such as hellaswag,piqa or piqa=COLUMN; of result files, the tasks wanted.",
+    ),
+]
+Metric = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME", help="Metric of result files to prefer to acc; repeatable."),
+]
+Chance = Annotated[
+    list[str] | None,
+    typer.Option("--chance", metavar="TASK=NUMBER", help="Accuracy of guessing on a task; repeatable."),
 ]
 Allow = Annotated[
     list[Allowed] | None,

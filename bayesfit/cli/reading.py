@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bayesfit.errors import DataError, Fault, SpecError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bayesfit.card import Law
     from bayesfit.fitting import Fit
     from bayesfit.pooling import How
@@ -130,7 +132,9 @@ def read_law(text: str, priors: Mapping[str, str], columns: Iterable[str]) -> La
         ) from None
 
 
-def read_laws(texts: Iterable[str], priors: Mapping[str, str], path: Path) -> dict[str, Law]:
+def read_laws(
+    texts: Iterable[str], priors: Mapping[str, str], path: Path, table: pd.DataFrame | None = None
+) -> dict[str, Law]:
     """Read laws separated by commas: names, cards, formulas; each under what was typed.
 
     Parameters
@@ -139,8 +143,8 @@ def read_laws(texts: Iterable[str], priors: Mapping[str, str], path: Path) -> di
         What was typed; commas inside parentheses belong to a formula.
     priors
         Priors typed: for the parameters of formulas, and of whichever law has one of that name.
-    path
-        The table, whose columns a formula may read.
+    path, table
+        The table, whose columns a formula may read; see `read_evals`.
     """
     from bayesfit.catalog import law
     from bayesfit.priors import split_arguments
@@ -154,7 +158,7 @@ def read_laws(texts: Iterable[str], priors: Mapping[str, str], path: Path) -> di
         if "=" in text and not text.endswith(".toml"):
             names = set(re.findall(r"[A-Za-z_]\w*", text))
             own = {name: prior for name, prior in priors.items() if name in names}
-            found[text] = read_law(text, own, columns_of(path))
+            found[text] = read_law(text, own, columns_of(path, table))
         else:
             entry = law(text)
             own = {name: prior for name, prior in priors.items() if name in entry.parameters}
@@ -165,8 +169,70 @@ def read_laws(texts: Iterable[str], priors: Mapping[str, str], path: Path) -> di
     return found
 
 
-def columns_of(path: Path) -> tuple[str, ...]:
+def read_evals(
+    path: Path,
+    *,
+    models: Path | None = None,
+    tasks: Iterable[str] = (),
+    metric: Iterable[str] = (),
+    chance: Iterable[str] = (),
+) -> pd.DataFrame | None:
+    """Read evaluation results as a table with one row a model and task; None for a table that has it already.
+
+    Parameters
+    ----------
+    path
+        Result files of lm-evaluation-harness (.json, or a folder of them), or a table.
+    models
+        A table whose columns are joined by the column ``model``.
+    tasks
+        Columns that are tasks, ``NAME`` or ``TASK=COLUMN``; of result files, the tasks wanted.
+    metric
+        Metrics of result files, in order of preference.
+    chance
+        ``TASK=NUMBER``: accuracy of guessing.
+    """
+    typed, levels = list(tasks), numbers(chance, "--chance", "my_task=0.25")
+    if _is_results(path):
+        from bayesfit.evals import read_harness
+
+        return read_harness(path, models=models, metric=list(metric), tasks=names(typed) or None, chance=levels or None)
+    if list(metric):
+        raise SpecError(f"--metric is for result files of lm-evaluation-harness (.json, or a folder), not {path.name}")
+    if levels and not typed:
+        raise SpecError("--chance needs --tasks, which says which columns are tasks; or give a column 'chance'")
+    if not typed and models is None:
+        return None
+    from bayesfit.evals import join_models, read_table, read_wide
+
+    table = read_wide(path, _tasks(typed, columns_of(path)), chance=levels or None) if typed else read_table(path)
+    if models is not None:
+        table, faults = join_models(table, models)
+        if faults:
+            raise DataError(faults, str(path))
+    return table
+
+
+def _tasks(texts: Iterable[str], columns: Sequence[str]) -> dict[str, str]:
+    """Read columns that are tasks: ``NAME`` or ``TASK=COLUMN``, separated by commas unless a column has one."""
+    found: dict[str, str] = {}
+    for text in texts:
+        for part in (text.strip(),) if text.strip() in columns else names([text]):
+            task, equals, column = (side.strip() for side in part.partition("="))
+            if not equals or part in columns:
+                task, column = part, part
+            if task in found:
+                raise SpecError(f"--tasks names '{task}' twice; keep one")
+            found[task] = column
+    return found
+
+
+def columns_of(path: Path, table: pd.DataFrame | None = None) -> tuple[str, ...]:
     """Return the names of a table's columns; none if it cannot be read, which reading it will say."""
+    if table is None and _is_results(path):
+        table = read_evals(path)
+    if table is not None:
+        return tuple(str(name) for name in table.columns)
     if _is_parquet(path):
         import pyarrow
         from pyarrow import parquet
@@ -192,21 +258,26 @@ def read_runs(
     n_items: str | None,
     allow: Sequence[Any],
     outputs: Sequence[str] = ("loss",),
+    table: pd.DataFrame | None = None,
 ) -> Runs:
-    """Read and check a table of runs, CSV or Parquet by its name.
+    """Read and check a table of runs, CSV or Parquet by its name, or one that `read_evals` has read.
 
     With laws, their inputs are read, as far as the table has them; what it lacks is told afterwards,
     by `bayesfit.needs.require`, which knows more of the remedy.
     """
     from bayesfit.runs import Runs
 
+    if table is None and _is_results(path):
+        table = read_evals(path)
     where = named(column, "--column", "params=n_params")
+    if table is not None and n_items is None and "n_items" not in where and _counted(table):
+        n_items = "n_items"
     formulas = named(derive, "--derive", "'flops = 6*params*tokens'")
     inputs: list[str] | None = None
     wanted: dict[str, None] = {}
     support: dict[str, Any] = {}
     if laws:
-        present = columns_of(path)
+        present = columns_of(path, table)
         closed = [law.closed([*present, *where, *formulas]) for law in laws]
         wanted = dict.fromkeys(name for law in closed for name in law.inputs)
         support = {name: values for law in closed for name, values in law.support.items()}
@@ -233,15 +304,18 @@ def read_runs(
         "allow": allow,
     }
     try:
+        if table is not None:
+            return Runs.from_frame(table, name=str(path), **arguments)
         return (Runs.from_parquet if _is_parquet(path) else Runs.from_csv)(path, **arguments)
     except DataError as error:
         # a table with other faults never gets as far as `Runs.require`: tell all at once
         lacking = [name for name in (wanted if inputs else ()) if name not in (inputs or ())]
-        raise DataError([*error.faults, *(_lacking(name, path) for name in lacking)], error.source) from None
+        raise DataError(
+            [*error.faults, *(_lacking(name, columns_of(path, table)) for name in lacking)], error.source
+        ) from None
 
 
-def _lacking(role: str, path: Path) -> Fault:
-    columns = columns_of(path)
+def _lacking(role: str, columns: Sequence[str]) -> Fault:
     return Fault(
         kind="missing_column",
         message=f"the law needs the input '{role}'{nearest(role, columns)}; the table has {', '.join(columns)}",
@@ -260,7 +334,7 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
         no positive number.
     """
     typed = named(texts, "--set", "params=70B")
-    inputs, groups = tuple(fit.law.inputs), fit.pooling.by
+    inputs, groups = tuple(fit.law.inputs), fit.pooling.columns
     known = dict.fromkeys((*inputs, *groups, *_STANDARD))
     found: dict[str, list[str]] = {}
     for name, text in typed.items():
@@ -282,14 +356,14 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
 def suggestion(fit: Fit, far: float = 10.0) -> str:
     """Return ``--set`` options for a run `far` times larger than the largest, to show how it is done."""
     parts = [f"--set {name}={far * float(fit.runs.values(name).max()):.2g}" for name in fit.law.inputs]
-    parts += [f"--set {group}={_quoted(fit.runs.levels(group)[0])}" for group in fit.pooling.by]
+    parts += [f"--set {group}={_quoted(fit.runs.levels(group)[0])}" for group in fit.pooling.columns]
     return " ".join(parts).replace("e+", "e")
 
 
 def _asked(fit: Fit) -> str:
     """Return what a scenario of the fit needs, with the levels of groups."""
     parts = [*fit.law.inputs]
-    for group in fit.pooling.by:
+    for group in fit.pooling.columns:
         levels = fit.runs.levels(group)
         parts.append(f"{group} ({', '.join(levels[:8])}{', ...' if len(levels) > 8 else ''}, or a new one)")
     return ", ".join(parts)
@@ -303,3 +377,12 @@ def _quoted(text: str) -> str:
 
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
+
+
+def _is_results(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".json"
+
+
+def _counted(table: pd.DataFrame) -> bool:
+    """Return whether results say the number of items of each row."""
+    return "n_items" in table and str(table["n_items"].dtype) == "Int64" and bool(table["n_items"].notna().all())

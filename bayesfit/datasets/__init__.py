@@ -48,6 +48,22 @@ def table(name: Name) -> pd.DataFrame:
     return pd.read_csv(Path(__file__).with_name(f"{name}.csv"))
 
 
+def tasks() -> pd.DataFrame:
+    """Return what is known of standard evaluation tasks, one a row.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``task`` and its ``aliases`` (separated by spaces, in small letters, with ``_`` for other marks);
+        ``choices`` of each item; ``chance``, the accuracy of guessing (0 where answers are written freely, missing
+        where it differs by item); ``n_items`` of the usual split; ``note``, which says the split.
+    """
+    import pandas as pd
+
+    known = pd.read_csv(Path(__file__).with_name("tasks.csv"), dtype={"choices": "Int64", "n_items": "Int64"})
+    return known.fillna({"aliases": "", "note": ""})
+
+
 def open_models() -> Runs:
     """Return the 29 open models with a Pile loss: inputs params and flops, groups family and model."""
     from bayesfit.runs import Runs
