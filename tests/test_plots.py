@@ -14,8 +14,8 @@ import pytest
 import bayesfit as bf
 from bayesfit import plots
 from bayesfit.diagnostics import Diagnostics
-from bayesfit.plots import band, style
-from bayesfit.plots.path import fit_path
+from bayesfit.path import fit_path
+from bayesfit.plots import band, curves, style
 from bayesfit.plots.prior_posterior import density
 from bayesfit.plots.residuals import noise_quantiles, residuals
 
@@ -136,7 +136,7 @@ def test_band_agrees_with_a_forecast_along_the_path(passed: bf.Fit) -> None:
     rows = np.flatnonzero(passed.runs.table["family"] == "elm")
     path = fit_path(passed, "flops", rows)
     view = band._view(passed, None, "loss", None)
-    curve = band._curve(view, "elm", path, 1e23, (0.9,))
+    curve = curves._curve(view, "elm", path, 1e23, (0.9,))
     table = path.table(curve.x).assign(family="elm")
     np.testing.assert_allclose(6 * table["params"] * table["tokens"], curve.x, rtol=1e-9)
     found = passed.forecast(table.iloc[[0, 60]])
@@ -212,7 +212,7 @@ def test_path_follows_the_runs(passed: bf.Fit) -> None:
     exact = replace(passed.runs, table=table.assign(tokens=20 * table["params"]))
     path = fit_path(replace(passed, runs=exact), "params", np.arange(9))
     np.testing.assert_allclose(path.table(np.array([1e9, 7e10]))["tokens"], [2e10, 1.4e12])
-    assert path.text(passed.law) == r"$D = 20\,{N}$"
+    assert style.path_text(passed.law, path) == r"$D = 20\,{N}$"
     assert path.scatter < 1e-9
 
 

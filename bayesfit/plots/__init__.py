@@ -11,19 +11,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesfit.plots.band import plot_band
     from bayesfit.plots.comparison import plot_compare
+    from bayesfit.plots.efficiency import plot_efficiency
     from bayesfit.plots.pair import plot_pair
     from bayesfit.plots.prior_posterior import plot_prior_posterior
     from bayesfit.plots.residuals import plot_residuals
+    from bayesfit.plots.steps import plot_steps
+    from bayesfit.plots.tasks import plot_tasks
 
 _HOME = {
     "plot_band": "band",
     "plot_compare": "comparison",
+    "plot_efficiency": "efficiency",
     "plot_pair": "pair",
     "plot_prior_posterior": "prior_posterior",
     "plot_residuals": "residuals",
+    "plot_steps": "steps",
+    "plot_tasks": "tasks",
 }
 
-__all__ = ["plot_band", "plot_compare", "plot_pair", "plot_prior_posterior", "plot_residuals"]
+__all__ = [
+    "plot_band",
+    "plot_compare",
+    "plot_efficiency",
+    "plot_pair",
+    "plot_prior_posterior",
+    "plot_residuals",
+    "plot_steps",
+    "plot_tasks",
+]
 
 
 def __getattr__(name: str) -> Any:

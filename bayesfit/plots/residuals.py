@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bayesfit.path import x_values
 from bayesfit.plots import style
-from bayesfit.plots.path import x_values
 from bayesfit.pooling import trials_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def residuals(fit: Fit, output: str) -> Residuals:
     output
         The output.
     """
-    from bayesfit.forecast import law_values
+    from bayesfit.forecast import law_values, seen_in
 
     noise, table = fit.law.outputs[output].noise, fit.runs.table
     trials = trials_of(fit.law, output, fit.runs)
@@ -63,7 +63,7 @@ def residuals(fit: Fit, output: str) -> Residuals:
     scales: list[np.ndarray] = []
     for start in range(0, len(table), block):
         rows = table.iloc[start : start + block]
-        values, spreads = law_values(fit, rows)
+        values, spreads = law_values(fit, rows, seen_in(fit, rows))
         sigma = spreads[fit.law.sigmas[output]].mean(("chain", "draw")).values if noise.has_scale else 0.0
         mean = np.broadcast_to(noise.observed(values[output]).mean(("chain", "draw")).values, len(rows))
         means.append(mean)
@@ -155,10 +155,11 @@ def _draw_quantiles(ax: Axes, fit: Fit, standardised: np.ndarray, noise: Noise, 
     """Draw sorted residuals against the noise's quantiles, with 90% ranges of order statistics."""
     from scipy.stats import beta
 
-    count = len(standardised)
+    # a run may lack the output
+    count = int(np.isfinite(standardised).sum())
     order = np.argsort(standardised)
-    rank = np.empty(count, dtype=int)
-    rank[order] = np.arange(count)
+    rank = np.empty(len(order), dtype=int)
+    rank[order] = np.minimum(np.arange(len(order)), count - 1)
     theory = noise_quantiles(noise, (np.arange(count) + 0.5) / count)
     places = np.arange(1, count + 1)
     low, high = (noise_quantiles(noise, np.asarray(beta.ppf(q, places, count + 1 - places))) for q in (0.05, 0.95))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bayesfit.card import Law
     from bayesfit.fitting import Fit
+    from bayesfit.path import Path
 
 #: Okabe and Ito's colours for colour-blind readers, without the two that are hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D3B", "#5A5A5A")
@@ -88,6 +89,13 @@ def axis_label(law: Law, name: str) -> str:
     unit = "" if part.unit in ("", "1") or part.unit.lower() in about.lower().split() else f" ({part.unit})"
     label = about[:1].upper() + about[1:]
     return f"{label if len(label) <= 60 else name.replace('_', ' ')}{unit}"
+
+
+def wrapped_label(law: Law, name: str, *, width: int) -> str:
+    """Return an axis label in lines of at most `width` characters, for small panels."""
+    import textwrap
+
+    return textwrap.fill(axis_label(law, name), width)
 
 
 def title(law: Law, *, width: int = 72) -> str:
@@ -244,6 +252,46 @@ def number(value: float, name: str = "") -> str:
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     digits, power = mantissa.rstrip("0").rstrip("."), rf"10^{{{int(exponent)}}}"
     return f"${power}$" if digits == "1" else rf"${digits}\times{power}$"
+
+
+def path_text(law: Law, path: Path, *, but: Collection[str] = ()) -> str:
+    """Return the course of the inputs that x does not name, such as ``D = 20 N``; empty if there are none.
+
+    Parameters
+    ----------
+    law
+        The law.
+    path
+        The path.
+    but
+        Inputs to leave out.
+    """
+    kept = [
+        f"${symbol(law, name)}$ = {number(float(f'{value:.3g}'), name)}"
+        for name, value in path.held.items()
+        if name != path.x and name not in but
+    ]
+    return ",  ".join([*filter(None, [_course(law, path)]), *kept])
+
+
+def _course(law: Law, path: Path) -> str:
+    names = [name for name in path.inputs if name != path.x]
+    if path.x in path.inputs or len(names) < 2 or abs(path.inputs[names[0]][1]) < 1e-6:
+        base, at, slope = path.x, path.centre, 1.0
+    else:
+        base = names.pop(0)
+        at, slope = path.inputs[base]
+    return ",  ".join(_relation(law, path, name, base, at, slope) for name in names)
+
+
+def _relation(law: Law, path: Path, name: str, base: str, at: float, slope: float) -> str:
+    power = path.inputs[name][1] / slope
+    if abs(power) < 0.005:
+        return f"${symbol(law, name)}$ = {number(float(f'{np.exp(path.inputs[name][0]):.3g}'), name)}"
+    factor = np.exp(path.inputs[name][0] - power * at)
+    shown = number(float(f"{factor:.3g}")).strip("$")
+    exponent = "" if abs(power - 1) < 0.005 else f"^{{{power:.2f}}}"
+    return rf"${symbol(law, name)} = {shown}\,{{{symbol(law, base)}}}{exponent}$"
 
 
 def columns(entries: Iterable[object], *, rows: int = 18) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bayesfit.errors import SpecError, nearest
-from bayesfit.plots.style import number, symbol
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
@@ -32,6 +31,8 @@ class Path:
         Mean of log x.
     inputs
         For each input of the law, its log at the centre and its slope in log x.
+    held
+        Inputs that stay as they are along x.
     scatter
         Largest standard deviation, in decades, of the runs' inputs about their course.
     """
@@ -39,31 +40,15 @@ class Path:
     x: str
     centre: float
     inputs: Mapping[str, tuple[float, float]]
+    held: Mapping[str, float] = field(default_factory=dict)
     scatter: float = 0.0
 
     def table(self, grid: np.ndarray) -> pd.DataFrame:
-        """Return the inputs at values of x."""
-        away = np.log(grid) - self.centre
-        return pd.DataFrame({name: np.exp(at + slope * away) for name, (at, slope) in self.inputs.items()})
-
-    def text(self, law: Law) -> str:
-        """Return the course of the inputs that x does not name, such as ``D = 20 N``; empty if there are none."""
-        names = [name for name in self.inputs if name != self.x]
-        if self.x in self.inputs or len(names) < 2 or abs(self.inputs[names[0]][1]) < 1e-6:
-            base, at, slope = self.x, self.centre, 1.0
-        else:
-            base = names.pop(0)
-            at, slope = self.inputs[base]
-        return ",  ".join(self._relation(law, name, base, at, slope) for name in names)
-
-    def _relation(self, law: Law, name: str, base: str, at: float, slope: float) -> str:
-        power = self.inputs[name][1] / slope
-        if abs(power) < 0.005:
-            return f"${symbol(law, name)}$ = {number(float(f'{np.exp(self.inputs[name][0]):.3g}'), name)}"
-        factor = np.exp(self.inputs[name][0] - power * at)
-        shown = number(float(f"{factor:.3g}")).strip("$")
-        exponent = "" if abs(power - 1) < 0.005 else f"^{{{power:.2f}}}"
-        return rf"${symbol(law, name)} = {shown}\,{{{symbol(law, base)}}}{exponent}$"
+        """Return the inputs at values of x; x itself is always among them."""
+        # an x that is not positive has inputs that are held, and no others
+        away = np.log(grid) - self.centre if self.inputs.keys() - {self.x} else np.zeros(len(grid))
+        along = {name: np.exp(at + slope * away) for name, (at, slope) in self.inputs.items()}
+        return pd.DataFrame({**along, **self.held, self.x: grid})
 
 
 def default_x(fit: Fit) -> str:
@@ -79,6 +64,17 @@ def check_x(fit: Fit, x: str) -> str:
     return x
 
 
+def default_output(law: Law) -> str:
+    """Return the output that tells what a model can do: the last one if it is a share, or the first."""
+    *_, last = law.outputs
+    return last if is_share(law, last) else next(iter(law.outputs))
+
+
+def is_share(law: Law, output: str) -> bool:
+    """Return whether an output lies from 0 to 1, such as an accuracy."""
+    return law.outputs[output].unit == "share" or law.support.get(output) == "share"
+
+
 def x_values(table: pd.DataFrame, x: str, what: str) -> np.ndarray:
     """Return x of each row, compute from params and tokens where it is not a column."""
     if x in table.columns:
@@ -91,19 +87,24 @@ def x_values(table: pd.DataFrame, x: str, what: str) -> np.ndarray:
 def fit_path(fit: Fit, x: str, rows: np.ndarray) -> Path:
     """Regress the log of each input on log x over the runs at `rows`.
 
-    Few runs, or runs at one x, take the slope over all runs.
+    Few runs, or runs at one x, take the slope over all runs. Shares, inputs that need not vary (a task's
+    chance level), and those that are zero or below in some run are held at their mean.
     """
     logs = np.log(x_values(fit.runs.table, x, "the table of runs"))
     own = logs[rows]
     enough = len(own) >= _RUNS and np.ptp(own) > _DECADES * np.log(10)
-    inputs, scatter = {}, 0.0
-    for name in fit.law.inputs:
-        values = np.log(fit.runs.values(name))
+    inputs, held, scatter = {}, {}, 0.0
+    for name, part in fit.law.inputs.items():
+        given = fit.runs.values(name)
+        if name != x and (part.support in ("share", "simplex") or not part.varies or (given <= 0).any()):
+            held[name] = float(given[rows].mean())
+            continue
+        values = np.log(given)
         slope = _slope(own, values[rows]) if enough else _slope(logs, values)
         inputs[name] = (float(values[rows].mean()), 1.0 if name == x else slope)
         off = values[rows] - inputs[name][0] - inputs[name][1] * (own - own.mean())
         scatter = max(scatter, float(off.std()) / np.log(10))
-    return Path(x=x, centre=float(own.mean()), inputs=inputs, scatter=scatter)
+    return Path(x=x, centre=float(own.mean()), inputs=inputs, held=held, scatter=scatter)
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
