@@ -186,6 +186,7 @@ def refit(
     *,
     by: Sequence[str] = (),
     pooling: Mapping[str, Any] | None = None,
+    checkpoints: str = "",
     draws: int = 500,
     tune: int = 500,
     chains: int = 4,
@@ -205,6 +206,7 @@ def refit(
         law,
         by=by,
         pooling=pooling,
+        checkpoints=checkpoints,
         draws=draws,
         tune=tune,
         chains=chains,
@@ -222,6 +224,7 @@ def backtest(
     *,
     by: Sequence[str] = (),
     pooling: Mapping[str, Any] | None = None,
+    checkpoints: str = "",
     folds: Folds | None = None,
     output: str | None = None,
     draws: int = 500,
@@ -238,7 +241,7 @@ def backtest(
         All runs.
     law
         A law or its name.
-    by, pooling, draws, tune, chains, cores, seed
+    by, pooling, checkpoints, draws, tune, chains, cores, seed
         As in `bayesfit.fit`.
     folds
         How runs are hidden; see `Folds`.
@@ -270,6 +273,7 @@ def backtest(
             law,
             by=by,
             pooling=pooling,
+            checkpoints=checkpoints,
             draws=draws,
             tune=tune,
             chains=chains,
@@ -278,7 +282,7 @@ def backtest(
         )
         scored = score(found, runs.select(origin.test), name, seed=seed)
         scored.insert(0, "origin", origin.cut)
-        scored.insert(1, "run", np.flatnonzero(origin.test))
+        scored.insert(1, "run", np.flatnonzero(origin.test & ~np.isnan(runs.values(name))))
         scored["converged"] = found.check().passed
         rows.append(scored)
     table = pd.concat(rows, ignore_index=True)

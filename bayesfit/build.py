@@ -15,10 +15,10 @@ from pymc.dims import math as pmath
 from pytensor.tensor.linalg import cholesky, solve_triangular
 
 from bayesfit.card import Law
-from bayesfit.expression import Backend
+from bayesfit.expression import SEEN, Backend
 from bayesfit.geometry import Geometry, leaves_of, pilot
 from bayesfit.noise import Noise
-from bayesfit.pooling import Block, ParameterPlan, layout, spread_name, trials_of
+from bayesfit.pooling import Block, ParameterPlan, layout, outcomes, spread_name
 from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Build:
         fixed = {name: values for name, (dims, values) in self.data.items() if dims != ("run",)}
         numbers = {name: np.array(value) for name, value in self.numbers.items()}
         coordinates = {"information": self.geometry.information, "pull": self.geometry.pull}
+        if self.geometry.entries.size:
+            coordinates |= {"population_centre": self.geometry.centre, "population_root": self.geometry.root}
         return coordinates | numbers | fixed | {name: values for name, (_, values) in self.data.items()}
 
     @property
@@ -142,6 +144,7 @@ class Build:
         return (
             self.law.text,
             tuple(self.law.fixed.items()),
+            tuple(self.geometry.entries.tolist()),
             tuple(
                 (name, part.noise.kind, part.noise.on, part.noise.nu, part.noise.quantile)
                 for name, part in self.law.outputs.items()
@@ -206,8 +209,12 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
     data |= {name: (("run",), runs.values(name)) for name in law.inputs}
     numbers |= {name: value for name, value in sorted(runs.summaries().items()) if name in used}
     for output, part in law.outputs.items():
-        values = runs.values(output)
-        trials = trials_of(law, output, runs)
+        shown = outcomes(law, output, runs)
+        values, trials = shown.values, shown.trials
+        if not shown.has.all():
+            data[f"has.{output}"] = (("run",), shown.has)
+        if output in law.linked:
+            data[f"{SEEN}.{output}"] = (("run",), values)
         observed = part.noise.observed(values) if trials is None else part.noise.counts(values, trials, output)
         data[f"{output}_data"] = (("run",), observed)
         if trials is not None:
@@ -239,6 +246,10 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
         ]
     )
     z = _standard_normals(blocks, data["information"], data["pull"], scale)
+    entries = build.geometry.entries
+    if entries.size:
+        placed = data["population_centre"] + pt.dot(data["population_root"], z[entries])
+        z = pt.set_subtensor(z[entries], placed)
 
     def at(piece: Any, group: str) -> Any:
         return piece.isel({group: data[f"{group}_of_run"]})
@@ -310,33 +321,46 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
 
 def _observe(output: str, noise: Noise, mean: Any, sigma: Any, data: Mapping[str, Any]) -> None:
     observed = data[f"{output}_data"]
+    name = output
     if noise.counted:
         trials = data[f"{output}_trials"]
         if noise.kind == "binomial":
-            pmd.Binomial(output, n=trials, p=mean, observed=observed)
+            kind, arguments = "Binomial", {"n": trials, "p": mean}
         elif noise.kind == "beta_binomial":
-            pmd.BetaBinomial(output, alpha=mean / sigma**2, beta=(1 - mean) / sigma**2, n=trials, observed=observed)
+            kind, arguments = "BetaBinomial", {"n": trials, "alpha": mean / sigma**2, "beta": (1 - mean) / sigma**2}
         else:
-            pmd.NegativeBinomial(output, n=trials, p=trials / mean, observed=observed)
-        return
-    if output == "loss" and "loss_se" in data:
-        sigma = pmath.sqrt(sigma**2 + data["loss_se"] ** 2)
-    name = output if noise.on == "identity" else f"{noise.on}_{output}"
-    if noise.on != "identity":
-        mean = pmath.log(mean) - pmath.log1p(-mean) if noise.on == "logit" else pmath.log(mean)
-    if noise.kind == "student_t":
-        pmd.StudentT(name, nu=noise.nu, mu=mean, sigma=sigma, observed=observed)
-    elif noise.kind == "laplace":
-        pmd.Laplace(name, mu=mean, b=sigma, observed=observed)
-    elif noise.kind == "frontier":
-        q = noise.quantile
-
-        def logp(value: Any, mu: Any, scale: Any) -> Any:
-            r = (value - mu) / scale
-            return np.log(q * (1 - q)) - pt.log(scale) - r * (q - pt.lt(r, 0))
-
-        # a law may not vary over runs
-        location, spread = mean + 0 * observed, sigma + 0 * observed
-        pm.CustomDist(name, location.values, spread.values, logp=logp, observed=observed.values, dims="run")
+            kind, arguments = "NegativeBinomial", {"n": trials, "p": trials / mean}
     else:
-        pmd.Normal(name, mu=mean, sigma=sigma, observed=observed)
+        if output == "loss" and "loss_se" in data:
+            sigma = pmath.sqrt(sigma**2 + data["loss_se"] ** 2)
+        if noise.on != "identity":
+            name = f"{noise.on}_{output}"
+            mean = pmath.log(mean) - pmath.log1p(-mean) if noise.on == "logit" else pmath.log(mean)
+        if noise.kind == "frontier":
+            _observe_frontier(name, noise.quantile, mean, sigma, observed, data.get(f"has.{output}"))
+            return
+        kind = {"student_t": "StudentT", "laplace": "Laplace", "normal": "Normal"}[noise.kind]
+        arguments = {"mu": mean, ("b" if kind == "Laplace" else "sigma"): sigma}
+        arguments |= {"nu": noise.nu} if kind == "StudentT" else {}
+    if f"has.{output}" not in data:
+        getattr(pmd, kind)(name, **arguments, observed=observed)
+        return
+
+    def logp(value: Any, has: Any, *parts: Any) -> Any:
+        return has * pm.logp(getattr(pm, kind).dist(**dict(zip(arguments, parts, strict=True))), value)
+
+    _observe_custom(name, [data[f"has.{output}"], *arguments.values()], logp, observed)
+
+
+def _observe_frontier(name: str, q: float, mean: Any, sigma: Any, observed: Any, has: Any) -> None:
+    def logp(value: Any, mu: Any, scale: Any, has: Any) -> Any:
+        r = (value - mu) / scale
+        return has * (np.log(q * (1 - q)) - pt.log(scale) - r * (q - pt.lt(r, 0)))
+
+    _observe_custom(name, [mean, sigma, 1.0 if has is None else has], logp, observed)
+
+
+def _observe_custom(name: str, parts: list[Any], logp: Callable[..., Any], observed: Any) -> None:
+    # a law may not vary over runs
+    tensors = [(part + 0.0 * observed).values for part in parts]
+    pm.CustomDist(name, *tensors, logp=logp, observed=observed.values, dims="run", dtype=observed.dtype)

@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from bayesfit.errors import SpecError, nearest
-from bayesfit.expression import SUMMARIES, Equation, Expression, parse_equations
+from bayesfit.expression import SEEN, SUMMARIES, Equation, Expression, parse_equations
 from bayesfit.noise import Noise
+from bayesfit.population import Population
 from bayesfit.priors import Prior
 from bayesfit.typeset import latex, latex_name
 
-Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient"]
+Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient", "run"]
 Trend = Literal["increasing", "decreasing"]
 Verified = Literal["read", "form read", "abstract", "memory"]
 #: What values an input may take; a share lies from 0 to 1, and those of a simplex add up to 1 in every run.
@@ -34,6 +35,7 @@ SPREAD: Mapping[str, float] = {
     "location": 0.5,
     "ratio": 0.3,
     "coefficient": 0.5,
+    "run": 0.05,
 }
 
 
@@ -74,7 +76,7 @@ class Parameter:
     prior
         Its prior for one group; with partial pooling, the prior of the population's centre.
     role
-        What it does in the law; sets the default `spread`.
+        What it does in the law; sets the default `spread`. A ``"run"`` parameter is a training run's own shift.
     varies
         Whether groups may have their own value when the fit is given ``by=``.
     spread
@@ -221,6 +223,8 @@ class Law:
         Levels of each dim in the card's own numbers and recovery design; see `closed`.
     serves
         Papers that state this law, or a trend that it describes, beside those in `reference`.
+    population
+        What many studies say of its parameters together; see `bayesfit.population`.
 
     Raises
     ------
@@ -248,6 +252,7 @@ class Law:
     checks: tuple[Check, ...] = ()
     limits: Limits = field(default_factory=Limits)
     recovery: Recovery | None = None
+    population: Population | None = None
 
     def __post_init__(self) -> None:
         from bayesfit.card_rules import validate
@@ -323,6 +328,12 @@ class Law:
             for name, part in self.outputs.items()
             if part.noise.has_scale
         }
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Outputs of which another equation reads what a run showed, ``seen.x``."""
+        used = frozenset[str]().union(*(equation.expression.names for equation in self.equations))
+        return tuple(name for name in self.outputs if f"{SEEN}.{name}" in used)
 
     @property
     def vectors(self) -> dict[str, str]:
@@ -412,13 +423,20 @@ class Law:
         }
         return replace(self, parameters={**self.parameters, **changed})
 
-    def with_noise(self, noise: Noise | str) -> Law:
-        """Return the law with this noise, or noise of this kind, on every output."""
-        kind: Any = noise
-        outputs = {
-            name: replace(output, noise=replace(output.noise, kind=kind) if isinstance(noise, str) else noise)
-            for name, output in self.outputs.items()
-        }
+    def with_population(self, population: Population) -> Law:
+        """Return the law with a correlated prior of its parameters, learnt from many studies."""
+        return replace(self, population=population)
+
+    def with_noise(self, noise: Noise | str | Mapping[str, Noise | str]) -> Law:
+        """Return the law with this noise, or noise of this kind, on every output or on those named."""
+        told = noise if isinstance(noise, Mapping) else dict.fromkeys(self.outputs, noise)
+        for name in told:
+            self.pick_output(name)
+        outputs = dict(self.outputs)
+        for name, one in told.items():
+            kind: Any = one
+            own = replace(outputs[name].noise, kind=kind) if isinstance(one, str) else one
+            outputs[name] = replace(outputs[name], noise=own)
         return replace(self, outputs=outputs)
 
     def pick_output(self, output: str | None, *, unobserved: bool = False) -> str:
@@ -445,11 +463,19 @@ class Law:
         -------
         dict
             Each equation's target to its value; arrays broadcast by dim.
+
+        Notes
+        -----
+        ``seen.x`` is what a run showed of an output, if `values` has it; ``has.x`` beside it is 1 for runs
+        that showed something and 0 for others. Without it the run is taken to show what the law says.
         """
         known: dict[str, Any] = {**values, **self.fixed}
         results: dict[str, Any] = {}
         for equation in self.equations:
-            results[equation.target] = known[equation.target] = equation.expression.evaluate(known, functions)
+            value = equation.expression.evaluate(known, functions)
+            results[equation.target] = known[equation.target] = value
+            seen, has = known.get(f"{SEEN}.{equation.target}", value), known.get(f"has.{equation.target}", 1.0)
+            known[f"{SEEN}.{equation.target}"] = seen if seen is value else has * seen + (1.0 - has) * value
         return results
 
     def paper_parameters(self, coefficients: Mapping[str, float], refs: Mapping[str, float]) -> dict[str, float]:

@@ -24,12 +24,13 @@ from bayesfit.card import (
 from bayesfit.errors import SpecError, nearest
 from bayesfit.expression import parse_equations, parse_expression
 from bayesfit.noise import Noise
+from bayesfit.population import Population
 from bayesfit.priors import Prior
 
 #: The card's tables, in the order in which they are written; the plain keys come first.
 _TABLES = (
     *("inputs", "outputs", "parameters", "fixed", "derived", "from_paper"),
-    *("levels", "published", "limits", "recovery"),
+    *("levels", "published", "limits", "recovery", "population"),
 )
 _TYPES = {
     **dict.fromkeys(("id", "title", "summary", "kind", "verified", "equations"), "str"),
@@ -107,6 +108,7 @@ def card_toml(law: Law) -> str:
         "published": {name: _told(part) for name, part in law.published.items()},
         "limits": _told(law.limits),
         "recovery": _told(law.recovery) if law.recovery else {},
+        "population": law.population.to_mapping() if law.population else {},
         "checks": [_told(check) for check in law.checks],
     }
     told = {key: value for key, value in table.items() if key in _NEEDED or value not in ("", [], {})}
@@ -152,6 +154,7 @@ def _law(table: Mapping[str, Any], kind: str) -> Law:
         checks=tuple(_check(entry) for entry in table.get("checks", ())),
         limits=_limits(table.get("limits", {})),
         recovery=None if recovery is None else _recovery(recovery),
+        population=Population.from_mapping(table["population"]) if "population" in table else None,
     )
 
 

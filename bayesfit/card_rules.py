@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from bayesfit.card import Role, Support, Trend, Verified, expected
 from bayesfit.errors import SpecError, nearest
-from bayesfit.expression import FUNCTIONS, SUMMARIES, parse_expression
+from bayesfit.expression import FUNCTIONS, SEEN, SUMMARIES, parse_expression
 
 if TYPE_CHECKING:
     from bayesfit.card import Law, Parameter
@@ -28,7 +28,7 @@ def validate(law: Law) -> None:
     targets = {equation.target for equation in law.equations}
     names = [*law.inputs, *law.parameters, *targets, *law.derived]
     for name in names:
-        if not _IDENTIFIER.fullmatch(name) or name in FUNCTIONS or name in SUMMARIES:
+        if not _IDENTIFIER.fullmatch(name) or name in FUNCTIONS or name in (*SUMMARIES, SEEN, "has"):
             raise SpecError(
                 f"law {law.id}: '{name}' cannot be the name of an input, parameter, output or derived quantity"
             )
@@ -39,7 +39,9 @@ def validate(law: Law) -> None:
             raise SpecError(f"law {law.id}: '{name}' is used for two things")
     summaries = {f"{summary}.{column}" for summary in SUMMARIES for column in (*law.inputs, *law.outputs)}
     for equation in law.equations:
-        equation.expression.check({*law.inputs, *law.parameters, *targets, *summaries})
+        # what a run showed of an output stands beside what the law says of it, which is worked out first
+        seen = {f"{SEEN}.{name}" for name in law.outputs if name in equation.expression.names}
+        equation.expression.check({*law.inputs, *law.parameters, *targets, *summaries, *seen})
     used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
     used |= {part.noise.trials for part in law.outputs.values() if part.noise.counted}
     for name in (*law.inputs, *law.parameters):
@@ -49,6 +51,8 @@ def validate(law: Law) -> None:
         raise SpecError(f"law {law.id}: outputs must be equations; found {[*law.outputs]}, equations {sorted(targets)}")
     for name, parameter in law.parameters.items():
         _validate_parameter(law, name, parameter, summaries)
+    if law.population is not None:
+        law.population.require(law)
     if law.dims:
         # all the rest is about numbers, and those come with levels
         if law.levels:

@@ -27,10 +27,15 @@ def models_folder() -> Path:
     raise SpecError(f"no model cards in {here / 'models'} or beside the package; reinstall bayesfit")
 
 
+def _cards() -> list[Path]:
+    """Return the files of laws; populations of their parameters have a folder of their own."""
+    return sorted(path for path in models_folder().glob("*/*.toml") if path.parent.name != "priors")
+
+
 @cache
 def laws() -> tuple[Law, ...]:
     """Return every law of the catalogue, by kind and then by name."""
-    return tuple(_read(path) for path in sorted(models_folder().glob("*/*.toml")))
+    return tuple(_read(path) for path in _cards())
 
 
 def law(name: str | Path | Law) -> Law:
@@ -55,7 +60,7 @@ def law(name: str | Path | Law) -> Law:
             raise SpecError(f"there is no card at {path}")
         return read_card(path.read_text(encoding="utf-8"), kind="own", origin=str(path))
     # ids are file names, so one law costs one file; aliases cost them all
-    for path in sorted(models_folder().glob("*/*.toml")):
+    for path in _cards():
         if path.stem == str(name):
             return _read(path)
     for entry in laws():

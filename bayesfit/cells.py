@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ _NEARLY = [
         (rf"{_DIGITS}\s*[x\u00d7*]\s*10\s*(\^|\*\*)?\s*[0-9]+", "write powers of ten as 6e21"),
     )
 ]
+_NO_VALUE = ("nan", "na", "n/a", "<na>", "null", "none", "-")
 _EMPTY = ("missing_value", "the cell is empty", "fill it in, or leave the row out")
 _DIVERGED = "a run that diverged has no place in a fit: leave the row out"
 
@@ -74,6 +76,8 @@ class Reader:
         Whether values that look like the wrong unit are meant.
     support
         What values a role may take, where it need not be positive.
+    partly
+        Roles that a row may lack.
 
     Attributes
     ----------
@@ -90,10 +94,11 @@ class Reader:
         *,
         any_unit: bool,
         support: Mapping[str, Support],
+        partly: Collection[str] = (),
     ) -> None:
         self.df, self.where, self.formulas = df, where, formulas
         self.declared, self.any_unit = declared | {*STANDARD, *where, *formulas}, any_unit
-        self.support = support
+        self.support, self.partly = support, partly
         self.faults: list[Fault] = []
         self.warnings: list[str] = []
         self._read: dict[str, np.ndarray | None] = {}
@@ -119,6 +124,21 @@ class Reader:
         self.faults += faults
         self.warnings += warned
         return names
+
+    def outcomes(self, outputs: Mapping[str, np.ndarray]) -> None:
+        """Say which outputs no run has, and which runs have no output."""
+        if any(fault.column in {self.where.get(role, role) for role in outputs} for fault in self.faults):
+            # their cells are told already
+            return
+        empty = [role for role, values in outputs.items() if np.isnan(values).all()]
+        for role in empty:
+            remedy = "give it for some runs, or fit a law without it"
+            self._add("missing_value", f"no run has a value of '{role}'", remedy, self.where.get(role, role))
+        rows = np.flatnonzero(np.all([np.isnan(values) for values in outputs.values()], axis=0))
+        if not empty:
+            message, remedy = f"none of {listed(outputs)} has a value", "fill one in, or leave the row out"
+            cells: list[object] = [""] * len(self.df)
+            self.faults += rows_fault("missing_value", message, remedy, next(iter(outputs)), rows, cells)
 
     def no_input(self) -> None:
         """Say that there is no input, and which column may be one."""
@@ -156,8 +176,15 @@ class Reader:
             cells = self._column(role)
             self._cells[role] = np.full(len(self.df), np.nan)
             if cells is not None:
-                self._cells[role], faults = read_numbers(cells, self.where.get(role, role))
-                self.faults += faults
+                # an empty cell of such a role is no fault
+                kept = ~cells.map(_absent).to_numpy(bool) if role in self.partly else np.ones(len(cells), dtype=bool)
+                found, faults = read_numbers(cells[kept], self.where.get(role, role))
+                self._cells[role][kept] = found
+                place = np.flatnonzero(kept)
+                self.faults += [
+                    fault if fault.row is None else replace(fault, row=int(place[fault.row - 1]) + 1)
+                    for fault in faults
+                ]
         return self._cells[role]
 
     def _plain(self, role: str) -> np.ndarray:
@@ -178,6 +205,7 @@ class Reader:
         numbers = np.broadcast_to(np.asarray(formula.evaluate(known), dtype=float), (len(self.df),))
         bad = ~np.isfinite(numbers)
         for values in known.values():
+            # what cannot be computed from an empty cell is as empty
             bad &= np.isfinite(values)
         found, shown = f"{formula.text} gives", numbers.tolist()
         message, remedy = f"{found} {{value}}, expected a finite number", "correct the formula or the columns it uses"
@@ -411,7 +439,7 @@ def _read(cell: object) -> tuple[float, tuple[str, str, str] | None]:
     if isinstance(cell, int | float | np.integer | np.floating):
         number = _float(cell)
         shown = f"found {_shown(cell)}"
-    elif text.casefold() in ("nan", "na", "n/a", "<na>", "null", "none", "-"):
+    elif text.casefold() in _NO_VALUE:
         return np.nan, ("missing_value", f"{shown}, which is no value", _EMPTY[2])
     elif text.casefold().lstrip("+-") in ("inf", "infinity"):
         number = np.inf
@@ -437,6 +465,10 @@ def _float(cell: Any) -> float:
 def _blank(cell: object) -> bool:
     missing: Callable[[Any], Any] = pd.isna
     return (isinstance(cell, str) and not cell.strip()) or missing(cell) is True
+
+
+def _absent(cell: object) -> bool:
+    return _blank(cell) or str(cell).strip().casefold() in _NO_VALUE
 
 
 def _name(cell: object) -> str:

@@ -345,7 +345,14 @@ def _score(job: _Job) -> _Scored:
     rolled = None
     if job.rolling:
         rolled = backtest(
-            fit.runs, fit.law, by=fit.pooling.by, pooling=fit.pooling.how, folds=job.folds, output=output, seed=fit.seed
+            fit.runs,
+            fit.law,
+            by=fit.pooling.by,
+            pooling=fit.pooling.how,
+            checkpoints=fit.pooling.checkpoints,
+            folds=job.folds,
+            output=output,
+            seed=fit.seed,
         )
     return _Scored(fit=fit, loo=loo, rolled=rolled)
 
@@ -427,14 +434,14 @@ def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
 def _same_data(fits: Mapping[str, Fit], output: str) -> None:
     """Refuse fits whose scores could not be compared."""
     for (first, a), (second, b) in pairwise(fits.items()):
-        if a.runs.values(output).tolist() != b.runs.values(output).tolist():
+        if not np.array_equal(a.runs.values(output), b.runs.values(output), equal_nan=True):
             raise SpecError(
                 f"{first} and {second} were fitted to different values of {output} ({len(a.runs)} and {len(b.runs)} "
                 f"runs); scores compare laws on the same runs, in the same order and unit"
             )
         shared = [name for name in a.runs.table if name in b.runs.table and name != output]
         for name in shared:
-            if a.runs.table[name].tolist() != b.runs.table[name].tolist():
+            if not a.runs.table[name].equals(b.runs.table[name]):
                 raise SpecError(f"{first} and {second} were fitted to runs with a different column '{name}'")
         noises = a.law.outputs[output].noise, b.law.outputs[output].noise
         if noises[0].counted != noises[1].counted:

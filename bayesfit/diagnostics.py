@@ -211,9 +211,10 @@ def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan,
 
     scores: list[tuple[str, float]] = []
     for plan in plans:
-        location = latent[f"{plan.name}_location"].median(("chain", "draw"))
-        score = plan.prior.standard(plan.prior.value(location, NUMPY_LINKS))
-        scores += [(plan.name, abs(value)) for value in np.atleast_1d(np.asarray(score))]
+        if not plan.about_zero:
+            location = latent[f"{plan.name}_location"].median(("chain", "draw"))
+            score = plan.prior.standard(plan.prior.value(location, NUMPY_LINKS))
+            scores += [(plan.name, abs(value)) for value in np.atleast_1d(np.asarray(score))]
         for group in plan.shared:
             name = f"{plan.name}_sd_{group}"
             scores.append((name, float(draws[name].median()) / plan.spread))

@@ -6,7 +6,8 @@ module; whatever is not on the list is refused. Nothing is ever passed to ``eval
 a formula from a stranger cannot run code.
 
 Grammar: ``+ - * / **``, unary minus, ``< <= > >=`` (worth 1 or 0), the functions of `FUNCTIONS`,
-numbers, names, and the data summaries ``ref.x``, ``min.x``, ``max.x``, ``median.x``, ``mean.x``.
+numbers, names, the data summaries ``ref.x``, ``min.x``, ``max.x``, ``median.x``, ``mean.x``, and ``seen.x``, what a run
+showed of an output.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ MAX_NAME = 64
 
 #: Data summaries over the fitted runs: geometric mean, smallest, largest, median, arithmetic mean.
 SUMMARIES = ("ref", "min", "max", "median", "mean")
+
+#: ``seen.x``: what a run showed of an output, where another equation gives what the law says of it.
+SEEN = "seen"
+_DOTTED = (*SUMMARIES, SEEN)
 
 #: Function name to number of arguments; ``sum(x, dim)`` takes the name of a dim.
 FUNCTIONS: Mapping[str, int] = {
@@ -239,7 +244,7 @@ def parse_equations(text: str) -> tuple[Equation, ...]:
         if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1):
             raise FormulaError("expected an equation such as 'loss = E + a*params**-alpha'", source, *span)
         target = statement.targets[0]
-        if not isinstance(target, ast.Name) or target.id in FUNCTIONS or target.id in SUMMARIES:
+        if not isinstance(target, ast.Name) or target.id in FUNCTIONS or target.id in _DOTTED:
             raise FormulaError("the left side of '=' must be one plain name", source, *_span(source, target))
         if any(equation.target == target.id for equation in equations):
             raise FormulaError(f"'{target.id}' is set twice", source, *_span(source, target))
@@ -365,15 +370,13 @@ def _node(source: str, tree: ast.expr, depth: int) -> Node:
         case ast.Name(id=name):
             if name in FUNCTIONS:
                 raise FormulaError(f"'{name}' is a function; give it its arguments in parentheses", source, *span)
-            if name in SUMMARIES:
+            if name in _DOTTED:
                 raise FormulaError(f"'{name}' needs a column, as in {name}.params", source, *span)
             node = Name(name, span)
-        case ast.Attribute(value=ast.Name(id=summary), attr=column) if summary in SUMMARIES:
+        case ast.Attribute(value=ast.Name(id=summary), attr=column) if summary in _DOTTED:
             node = Name(f"{summary}.{column}", span)
         case ast.Attribute():
-            raise FormulaError(
-                f"attributes are refused, except {', '.join(f'{s}.x' for s in SUMMARIES)}", source, *span
-            )
+            raise FormulaError(f"attributes are refused, except {', '.join(f'{s}.x' for s in _DOTTED)}", source, *span)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             node = Negative(_node(source, operand, depth + 1), span)
         case ast.UnaryOp(op=ast.UAdd(), operand=operand):

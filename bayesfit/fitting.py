@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bayesfit.diagnostics import Diagnostics
     from bayesfit.forecast import Forecast
+    from bayesfit.population import Population
     from bayesfit.runs import Allow, Runs
 
 
@@ -75,6 +76,25 @@ class Fit:
             Print it to read it; ``.passed`` tells whether all hold. Forecasts need them to hold.
         """
         return self._diagnostics
+
+    def sensitivity(self) -> pd.DataFrame:
+        """Return how far each parameter's posterior leans on its prior and on the runs, by power scaling.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index: parameters. Columns ``prior`` and ``likelihood``, the change of the posterior when either is
+            raised to a power a little off one, and ``diagnosis``: a strong prior, or a conflict between prior and
+            runs, where both exceed 0.05.
+
+        Notes
+        -----
+        Kallioinen, Paananen, Bürkner, Vehtari 2023, Detecting and diagnosing prior and likelihood
+        sensitivity with power-scaling, by ArviZ.
+        """
+        from bayesfit.sensitivity import sensitivity
+
+        return sensitivity(self)
 
     def mode(self) -> dict[str, float]:
         """Return the posterior mode of the parameters, noise scales and derived quantities.
@@ -174,8 +194,10 @@ def fit(
     *,
     by: Sequence[str] = (),
     pooling: Mapping[str, How | Mapping[str, How]] | None = None,
-    noise: Noise | Kind | None = None,
+    checkpoints: str = "",
+    noise: Noise | Kind | Mapping[str, Noise | Kind] | None = None,
     priors: Mapping[str, str | Prior] | None = None,
+    population: Population | str | None = None,
     fixed: Mapping[str, float] | None = None,
     draws: int = 2000,
     tune: int = 1000,
@@ -196,13 +218,20 @@ def fit(
         A law, its name, or the path of a card.
     by
         Groups that share priors, such as ``["family"]``; parameters that the card lets vary are
-        partially pooled over each.
+        partially pooled over each. Several are crossed, and ``"family:task"`` adds their interaction.
     pooling
         Exceptions by parameter; see `Pooling`.
+    checkpoints
+        The group that names the training run of each row, where rows are checkpoints: every run then has a
+        shift of its own, as wide as the runs show it to be (`bayesfit.checkpoints`), and a forecast is of a new
+        run unless the scenario names one.
     noise
-        Another noise, or another kind of it.
+        Another noise, or another kind of it; by output where the law has several.
     priors
         Other priors by parameter, such as ``{"alpha": "LogNormal(log(0.2), 0.3)"}``.
+    population
+        What many studies say of the law's parameters together, such as ``"public_chinchilla"``: a correlated
+        prior; see `bayesfit.population`. `Fit.sensitivity` tells how far the fit leans on it.
     fixed
         Parameters held at a value, such as ``{"E": 0}``.
     draws, tune, chains, cores, seed, sampler, progress
@@ -229,15 +258,23 @@ def fit(
         law = law.closed(runs.inputs)
     if priors:
         law = law.with_priors(priors)
+    if population is not None:
+        from bayesfit.population import population as find_population
+
+        law = law.with_population(find_population(population))
     if noise is not None:
         law = law.with_noise(noise)
     if fixed:
         law = law.fix(**fixed)
     by = _names(by)
+    arrangement = Pooling(by=by, how=dict(pooling or {}), checkpoints=checkpoints)
     from bayesfit.needs import Needs, require
 
-    require(runs, Needs.of(law, by), allow)
-    arrangement = Pooling(by=by, how=dict(pooling or {}))
+    require(runs, Needs.of(law, (*by, *([checkpoints] if checkpoints else []))), allow)
+    if checkpoints:
+        from bayesfit.checkpoints import with_run_shifts
+
+        law = with_run_shifts(law)
     plans = plan_parameters(law, runs, arrangement)
 
     from bayesfit.build import build

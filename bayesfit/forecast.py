@@ -14,8 +14,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
+from bayesfit.expression import SEEN
 from bayesfit.pooling import ParameterPlan, spread_name, trials_of
 from bayesfit.priors import NUMPY_LINKS
+from bayesfit.runs import level_names
 from bayesfit.scenarios import read_scenarios
 
 if TYPE_CHECKING:
@@ -250,7 +252,9 @@ def ensure_converged(fit: Fit, allow_unconverged: bool) -> bool:
     return False
 
 
-def law_values(fit: Fit, table: pd.DataFrame) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
+def law_values(
+    fit: Fit, table: pd.DataFrame, seen: Mapping[str, xr.DataArray] | None = None
+) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
     """Evaluate the law at scenarios.
 
     Parameters
@@ -259,6 +263,9 @@ def law_values(fit: Fit, table: pd.DataFrame) -> tuple[dict[str, xr.DataArray], 
         The fit.
     table
         Scenarios as `read_scenarios` gives them.
+    seen
+        What the scenarios showed of outputs, for equations that read ``seen.x``, with dim scenario (and those
+        of draws); NaN where nothing. What the law says of them by default.
 
     Returns
     -------
@@ -271,8 +278,35 @@ def law_values(fit: Fit, table: pd.DataFrame) -> tuple[dict[str, xr.DataArray], 
     latent = fit.idata["latent"].to_dataset()
     values = {plan.name: _at_scenarios(fit, plan, latent, table) for plan in fit.plans}
     noises = set(fit.law.sigmas.values())
+    for name, shown in (seen or {}).items():
+        has = np.isfinite(shown)
+        known |= {f"{SEEN}.{name}": shown.where(has, 1.0), f"has.{name}": has.astype(float)}
     known |= {name: value for name, value in values.items() if name not in noises}
     return fit.law.mean(known), {name: value for name, value in values.items() if name in noises}
+
+
+def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:
+    """Return what a table of runs shows of the outputs that other equations read."""
+    return {name: xr.DataArray(table[name].to_numpy(float), dims="scenario") for name in fit.law.linked}
+
+
+def drawn_values(
+    fit: Fit, table: pd.DataFrame, output: str, *, seed: int, first: int = 0
+) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
+    """Return `law_values`, with what runs would show of other outputs drawn where the law reads it.
+
+    So a run whose task loss comes out low for its size is a run of high accuracy, in the same draw.
+    """
+    values, scales = law_values(fit, table)
+    seen: dict[str, xr.DataArray] = {}
+    for name in (equation.target for equation in fit.law.equations):
+        if name == output:
+            break
+        if name in fit.law.linked:
+            mean = _full(values[name], fit, table).transpose("chain", "draw", "scenario")
+            seen[name] = _scattered(fit, table, name, mean, scales, seed, first)
+            values, scales = law_values(fit, table, seen)
+    return values, scales
 
 
 def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.DataFrame) -> xr.DataArray:
@@ -281,10 +315,10 @@ def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.D
     offsets = {group: latent[f"{plan.name}_offset_{group}"] for group in plan.shared}
     codes: dict[str, xr.DataArray] = {}
     for group in plan.dims:
-        seen = fit.runs.levels(group)
-        new = [level for level in pd.unique(table[group]) if level not in seen]
+        seen, names = fit.runs.levels(group), level_names(table, group)
+        new = [level for level in pd.unique(names) if level not in seen]
         order = {level: code for code, level in enumerate((*seen, *new))}
-        codes[group] = xr.DataArray([order[level] for level in table[group]], dims="scenario")
+        codes[group] = xr.DataArray([order[level] for level in names], dims="scenario")
         for level in new:
             z = _population_draws(fit, plan.name, group, level, location)
             if group in plan.shared:
@@ -355,15 +389,13 @@ def forecast_rows(
             f"the law {fit.law.id} has no finite value in scenario {table.index[bad]}: "
             f"{ {name: float(table[name].iloc[bad]) for name in fit.law.inputs} } lies outside its domain"
         )
-    draws = expected if noise is None else _scattered(fit, table, output, expected, scales, seed, first)
-    new = (
-        [
-            ", ".join(group for group in fit.pooling.by if str(row[group]) not in fit.runs.levels(group))
-            for _, row in table.iterrows()
-        ]
-        if fit.pooling.by
-        else [""] * len(table)
-    )
+    draws = expected
+    if noise is not None:
+        centre = drawn_values(fit, table, output, seed=seed, first=first)[0][output] if fit.law.linked else expected
+        centre = _full(centre, fit, table).transpose(*order)
+        draws = _scattered(fit, table, output, centre, scales, seed, first)
+    unseen = {column: ~level_names(table, column).isin(fit.runs.levels(column)) for column in fit.pooling.columns}
+    new = [", ".join(column for column, rows in unseen.items() if rows.iloc[i]) for i in range(len(table))]
     return Forecast(
         scenarios=table,
         output=output,
@@ -391,10 +423,11 @@ def _scattered(
     scale = scales[fit.law.sigmas[output]] if noise.has_scale else xr.DataArray(0.0)
     scale = _full(scale, fit, table).transpose(*expected.dims)
     trials = _trials(fit, table, output)
-    # noise is drawn by scenario, so that it does not depend on how scenarios are cut into blocks
+    # noise is drawn by output and scenario, so that it does not depend on how scenarios are cut into blocks
+    place = [*fit.law.outputs].index(output)
     drawn = [
         noise.predict(
-            np.random.default_rng([seed, 1, first + i]),
+            np.random.default_rng([seed, 1, first + i, *([place] if place else [])]),
             expected.values[..., i],
             scale.values[..., i],
             None if trials is None else trials[i],

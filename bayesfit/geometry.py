@@ -20,7 +20,8 @@ import numpy as np
 
 from bayesfit.card import Law
 from bayesfit.errors import SpecError
-from bayesfit.pooling import Block, layout, spread_name, trials_of
+from bayesfit.expression import SEEN
+from bayesfit.pooling import Block, layout, outcomes, population_of, spread_name
 from bayesfit.priors import NUMPY_LINKS
 
 if TYPE_CHECKING:
@@ -51,11 +52,25 @@ class Geometry:
         (on the link scale): its matrix, and its slope at zero.
     spreads
         The pilot's standard deviation of each parameter over each group, as a start.
+    entries, centre, root
+        The locations that a population makes correlated: with it the place in a parameter's own prior is
+        ``centre + root @ z``; see `bayesfit.pooling.population_of`.
     """
 
     information: np.ndarray
     pull: np.ndarray
     spreads: dict[str, float]
+    entries: np.ndarray
+    centre: np.ndarray
+    root: np.ndarray
+
+    def placed(self, z: np.ndarray) -> np.ndarray:
+        """Return each entry's place in its parameter's own prior, or its shift, from standard normals (last axis)."""
+        if not self.entries.size:
+            return z
+        places = z.copy()
+        places[..., self.entries] = self.centre + z[..., self.entries] @ self.root.T
+        return places
 
 
 class _Pilot:
@@ -67,6 +82,7 @@ class _Pilot:
         self.codes = {group: runs.codes(group) for group in groups}
         self.blocks = layout(plans, {group: runs.levels(group) for group in groups})
         self.size = self.blocks[-1].where.stop
+        self.entries, self.centre, self.root = population_of(law, self.blocks)
         self.known = {name: runs.values(name) for name in law.inputs} | runs.summaries()
         self.noise_of = law.sigmas
         self.noise_entries = np.flatnonzero(
@@ -80,16 +96,27 @@ class _Pilot:
             for plan, prior in zip(plans, self.priors.values(), strict=True)
         }
         self.moving = [plan.name for plan in plans if plan.name not in self.noise_of.values()]
-        self.observed, self.measured, self.trials = {}, {}, {}
+        self.observed, self.measured, self.trials, self.has = {}, {}, {}, {}
         for output, spec in law.outputs.items():
-            self.trials[output] = trials_of(law, output, runs)
-            values = runs.values(output)
+            shown = outcomes(law, output, runs)
+            values, self.has[output], self.trials[output] = shown.values, shown.has, shown.trials
+            if output in law.linked:
+                self.known |= {f"{SEEN}.{output}": values, f"has.{output}": self.has[output]}
             self.observed[output] = spec.noise.observed(values)
             se = None if runs.loss_se is None or output != "loss" else runs.loss_se
             self.measured[output] = 0.0 if se is None else spec.noise.measured(se, values)
 
+    def placed(self, z: np.ndarray) -> np.ndarray:
+        """Return `z` with the places of a population's parameters in their own priors."""
+        if not self.entries.size:
+            return z
+        places = z.copy()
+        places[self.entries] = self.centre + self.root @ z[self.entries]
+        return places
+
     def rows(self, z: np.ndarray, spreads: dict[str, float]) -> dict[str, np.ndarray]:
         """Return each parameter's link-scale value in each run."""
+        z = self.placed(z)
         rows: dict[str, np.ndarray] = {}
         n = len(next(iter(self.observed.values())))
         for block in self.blocks:
@@ -151,7 +178,7 @@ class _Pilot:
         with np.errstate(all="ignore"):
             for output, observed in self.observed.items():
                 noise, trials = self.law.outputs[output].noise, self.trials[output]
-                total -= float(np.sum(noise.logpdf(observed, means[output], sigmas[output], trials)))
+                total -= float(np.sum(self.has[output] * noise.logpdf(observed, means[output], sigmas[output], trials)))
         return total if np.isfinite(total) else np.inf
 
     def curvature(self, z: np.ndarray, spreads: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +208,12 @@ class _Pilot:
                 changes = {name: (stacked[name][row] - means[name]) / deviations[name] for name in self.observed}
                 slopes = mean_slopes
             for output, change in changes.items():
-                self._spread_slope(slopes[output], plan, np.nan_to_num(change / _STEP), z, spreads)
+                # a run that lacks the output does not feel the slope
+                slope = self.has[output] * np.nan_to_num(change / _STEP)
+                self._spread_slope(slopes[output], plan, slope, self.placed(z), spreads)
+        for by_output in (mean_slopes, scale_slopes):
+            for slopes_of in by_output.values():
+                slopes_of[:, self.entries] = slopes_of[:, self.entries] @ self.root
         for output in self.observed:
             information += self.law.outputs[output].noise.location_information * (
                 mean_slopes[output].T @ mean_slopes[output]
@@ -280,7 +312,14 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
     gradient, information = problem.curvature(z, spreads)
     likelihood = (information - np.eye(problem.size)) / np.outer(unit, unit)
     pull = likelihood @ (z * unit) - (gradient - z) / unit
-    return Geometry(information=likelihood, pull=pull, spreads=spreads)
+    return Geometry(
+        information=likelihood,
+        pull=pull,
+        spreads=spreads,
+        entries=problem.entries,
+        centre=problem.centre,
+        root=problem.root,
+    )
 
 
 def posterior_mode(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> dict[str, float]:

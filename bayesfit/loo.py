@@ -63,6 +63,11 @@ def leave_one_out(fit: Fit, output: str, *, by: str | None = None, refits: int =
     ------
     SpecError
         If the runs do not have the group, or it has one level.
+
+    Notes
+    -----
+    Of a law in steps, what a run showed of the earlier ones is drawn, so that routes to an accuracy by way of the loss
+    and without it are scored on the same task: from the inputs alone.
     """
     if by is not None:
         return _by_group(fit, output, by)
@@ -70,7 +75,10 @@ def leave_one_out(fit: Fit, output: str, *, by: str | None = None, refits: int =
 
     posterior = fit.posterior[[plan.name for plan in fit.plans]]
     tree = xr.DataTree.from_dict(
-        {"posterior": posterior, "log_likelihood": log_density(fit, fit.runs, output).to_dataset(name=output)}
+        {
+            "posterior": posterior,
+            "log_likelihood": log_density(fit, fit.runs, output, drawn=True).to_dataset(name=output),
+        }
     )
     with warnings.catch_warnings():
         # it is told in the comparison's own words
@@ -87,7 +95,9 @@ def refit(fit: Fit, runs: Runs) -> Fit:
     """Fit the same law in the same way to other runs, with fewer draws."""
     from bayesfit import backtesting
 
-    return backtesting.refit(runs, fit.law, by=fit.pooling.by, pooling=fit.pooling.how, seed=fit.seed)
+    return backtesting.refit(
+        runs, fit.law, by=fit.pooling.by, pooling=fit.pooling.how, checkpoints=fit.pooling.checkpoints, seed=fit.seed
+    )
 
 
 def _wrapper(fit: Fit, output: str, tree: xr.DataTree) -> Any:
@@ -98,7 +108,7 @@ def _wrapper(fit: Fit, output: str, tree: xr.DataTree) -> Any:
     class Refits(az.SamplingWrapper):  # type: ignore[misc]
         def sel_observations(self, idx: Any) -> tuple[Runs, Runs]:
             left_out = np.zeros(len(fit.runs), dtype=bool)
-            left_out[np.ravel(idx)] = True
+            left_out[np.flatnonzero(~np.isnan(fit.runs.values(output)))[np.ravel(idx)]] = True
             return fit.runs.select(~left_out), fit.runs.select(left_out)
 
         def sample(self, modified_observed_data: Runs) -> Fit:
@@ -108,7 +118,7 @@ def _wrapper(fit: Fit, output: str, tree: xr.DataTree) -> Any:
             return fitted_model
 
         def log_likelihood__i(self, excluded_obs: Runs, idata__i: Fit) -> xr.DataArray:
-            return log_density(idata__i, excluded_obs, output).isel(run=0, drop=True)
+            return log_density(idata__i, excluded_obs, output, drawn=True).isel(run=0, drop=True)
 
     return Refits(model=None, idata_orig=tree)
 

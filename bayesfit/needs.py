@@ -90,6 +90,7 @@ def faults_for(runs: Runs, needs: Needs, allow: Collection[Allow] = ()) -> list[
     check_allow(allow)
     faults = [_missing(runs, role, "input") for role in needs.inputs if role not in runs.inputs]
     faults += [_missing(runs, role, "output") for role in needs.outputs if role not in runs.outputs]
+    faults += [_empty(role) for role in needs.outputs if role in runs.outputs and np.isnan(runs.values(role)).all()]
     faults += _value_faults(runs, needs)
     for group in needs.groups:
         faults += _group_faults(runs, group, allow)
@@ -127,10 +128,12 @@ def _value_faults(runs: Runs, needs: Needs) -> list[Fault]:
 
 
 def _group_faults(runs: Runs, group: str, allow: Collection[Allow]) -> list[Fault]:
-    if group not in runs.groups:
+    if not runs.has_group(group):
         close = nearest(group, runs.groups)
         message = f"'{group}' is not a group of these runs{close}; they have {listed(runs.groups)}"
-        remedy = f"name it when reading the table, groups=['{group}'] (--by {group})"
+        parts = [part for part in group.split(":") if part not in runs.groups]
+        told = ", ".join(f"'{part}'" for part in parts)
+        remedy = f"name it when reading the table, groups=[{told}] (--by {','.join(parts)})"
         remedy = f"correct its name, or {remedy}" if close else remedy
         return [Fault(kind="group_missing", message=message, remedy=remedy)]
     if len(runs.levels(group)) == 1 and "one_group" not in allow:
@@ -154,6 +157,11 @@ def _missing(runs: Runs, role: str, what: Literal["input", "output"]) -> Fault:
     have = runs.inputs if what == "input" else runs.outputs
     message = f"the law needs the {what} '{role}'{nearest(role, have)}; the runs have the {what}s {listed(have)}"
     return Fault(kind="missing_column", message=message, remedy=remedy, column=role)
+
+
+def _empty(role: str) -> Fault:
+    remedy = "keep runs that have it, or fit a law without it"
+    return Fault(kind="missing_value", message=f"no run has a value of '{role}'", remedy=remedy, column=role)
 
 
 def _simplex_faults(runs: Runs, simplexes: Mapping[str, Sequence[str]]) -> list[Fault]:

@@ -30,16 +30,21 @@ class Pooling:
     ----------
     by
         Groups, such as ``("family",)``; several groups are crossed and add on the link scale.
-        Every parameter whose card says that it varies is partially pooled over each.
+        Every parameter whose card says that it varies is partially pooled over each. ``"family:task"`` is
+        the interaction of two groups: what a family's level of a task has of its own beyond both.
     how
         Exceptions by parameter, such as ``{"alpha": "complete", "E": {"task": "none"}}``:
         ``"complete"`` one value for all, ``"partial"`` levels drawn from a population, ``"none"``
         every level on its own (over one group at most). ``"noise"`` stands for the noise scales,
         which are partially pooled over the first group unless told otherwise.
+    checkpoints
+        The group that names the training run of each row, where rows are checkpoints of runs; see
+        `bayesfit.checkpoints`.
     """
 
     by: tuple[str, ...] = ()
     how: Mapping[str, How | Mapping[str, How]] = field(default_factory=dict)
+    checkpoints: str = ""
 
     def __post_init__(self) -> None:
         for name, how in self.how.items():
@@ -51,6 +56,14 @@ class Pooling:
                     )
                 if group and group not in self.by:
                     raise SpecError(f"pooling of {name} speaks of '{group}', which is not in by={list(self.by)}")
+
+        if self.checkpoints in self.by:
+            raise SpecError(f"'{self.checkpoints}' is in by and names the runs of checkpoints; keep one of the two")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The groups of the runs that a scenario names: those of `by`, interactions taken apart."""
+        return tuple(dict.fromkeys(part for group in self.by for part in group.split(":")))
 
     def of(self, name: str, default: Mapping[str, How]) -> dict[str, How]:
         """Return how `name` is pooled over each group of `by`."""
@@ -114,6 +127,11 @@ class ParameterPlan:
         return prior.value(u, functions)
 
     @property
+    def about_zero(self) -> bool:
+        """Whether its levels scatter about zero, with no centre to find."""
+        return self.prior.family == "Normal" and self.separate is None and self.prior.sigma == 0
+
+    @property
     def dims(self) -> tuple[str, ...]:
         """The groups the parameter varies over."""
         return (*(() if self.separate is None else (self.separate,)), *self.shared)
@@ -137,14 +155,42 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
             raise SpecError(f"pooling speaks of '{name}'{nearest(name, known)}; {law.id} has {', '.join(known)}")
     plans = []
     for name, parameter in law.free.items():
-        default: How = "partial" if parameter.varies else "complete"
-        how = pooling.of(name, dict.fromkeys(pooling.by, default))
+        if parameter.role == "run":
+            how: dict[str, How] = {pooling.checkpoints: "partial"}
+        else:
+            how = pooling.of(name, dict.fromkeys(pooling.by, "partial" if parameter.varies else "complete"))
         plans.append(_plan(name, parameter.prior, parameter.group_spread, how, runs))
     for output, noise_name in law.sigmas.items():
         noise = law.outputs[output].noise
         first: dict[str, How] = {group: "complete" if i else "partial" for i, group in enumerate(pooling.by)}
         plans.append(_plan(noise_name, noise.scale, noise.spread, pooling.of(NOISE, first), runs))
     return tuple(plans)
+
+
+def population_of(law: Law, blocks: tuple[Block, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the entries of the vector that a population speaks of, their centre, and their covariance's root.
+
+    Raises
+    ------
+    SpecError
+        If a level of a group has such a parameter of its own: a population is of one value, or of one centre.
+    """
+    told = law.population
+    if told is None:
+        return np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, 0))
+    first = {block.plan.name: block for block in blocks if not block.offset}
+    # a parameter that is held at a value has no entry
+    kept = [place for place, name in enumerate(told.parameters) if name in first]
+    for place in kept:
+        block = first[told.parameters[place]]
+        if block.group is not None:
+            raise SpecError(
+                f"population {told.id} is of one {block.plan.name}, and every {block.group} has one of its own here; "
+                f"pool it partially or completely"
+            )
+    entries = np.array([first[told.parameters[place]].where.start for place in kept], dtype=int)
+    covariance = np.array(told.covariance)[np.ix_(kept, kept)]
+    return entries, np.array(told.centre)[kept], np.linalg.cholesky(covariance)
 
 
 def trials_of(law: Law, output: str, runs: Runs) -> np.ndarray | None:
@@ -170,6 +216,41 @@ def trials_of(law: Law, output: str, runs: Runs) -> np.ndarray | None:
         )
         raise DataError([fault], runs.name)
     return runs.values(noise.trials)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """What runs showed of an output.
+
+    Parameters
+    ----------
+    values
+        One a run; any harmless value where a run has none.
+    has
+        1 for runs that have one, 0 for others.
+    trials
+        The number of trials, for counts.
+    """
+
+    values: np.ndarray
+    has: np.ndarray
+    trials: np.ndarray | None
+
+
+def outcomes(law: Law, output: str, runs: Runs) -> Outcomes:
+    """Return what the runs showed of an output.
+
+    Raises
+    ------
+    DataError
+        If it is a count and the runs do not have the number of trials.
+    """
+    values, trials = runs.values(output), trials_of(law, output, runs)
+    has = ~np.isnan(values)
+    filler: Any = values[has][0]
+    if trials is not None:
+        filler = trials if law.outputs[output].noise.kind == "negative_binomial" else 0.0
+    return Outcomes(values=np.where(has, values, filler), has=has.astype(float), trials=trials)
 
 
 def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: Runs) -> ParameterPlan:

@@ -37,7 +37,7 @@ class Prior:
     family
         ``Normal(mu, sigma)``; ``LogNormal(mu, sigma)`` with mu and sigma of the logarithm;
         ``LogitNormal(mu, sigma, lower, upper)`` with mu and sigma of the logit of the share of the
-        way from lower to upper; ``HalfNormal(sigma)``.
+        way from lower to upper; ``HalfNormal(sigma)``. ``Normal(0, 0)`` is for what only scatters over groups.
     arguments
         One formula each, over data summaries such as ``min.loss`` and numbers.
 
@@ -160,7 +160,9 @@ class Prior:
             lower=values.get("lower", 0.0),
             upper=values.get("upper", 1.0),
         )
-        if not (np.isfinite([*values.values()]).all() and resolved.sigma > 0 and resolved.lower < resolved.upper):
+        # levels of a group that scatter about zero have no centre to find
+        wide = resolved.sigma > 0 or (self.family == "Normal" and values["mu"] == values["sigma"] == 0)
+        if not (np.isfinite([*values.values()]).all() and wide and resolved.lower < resolved.upper):
             shown = ", ".join(f"{name} = {value:.6g}" for name, value in values.items())
             raise SpecError(
                 f"the prior of {owner}, {self.text}, comes out as {shown}; expected finite numbers, a positive sigma "

@@ -59,7 +59,8 @@ class Runs:
     ----------
     table
         Columns under their roles: groups, inputs, outputs, ``loss_se``, ``n_items``. Counts are plain
-        (7e9, not 7), losses in nats, accuracies from 0 to 1. Not to be changed.
+        (7e9, not 7), losses in nats, accuracies from 0 to 1. With several outputs a run may lack some
+        (NaN). Not to be changed.
     inputs, outputs, groups
         Which columns are what.
     support
@@ -89,7 +90,12 @@ class Runs:
         numbers = [*self.inputs, *self.outputs, *(role for role in _MEASURED if role in self.table)]
         columns = {role: self.table[role] for role in numbers if role in self.table}
         named = [*self.table.columns] == [*self.groups, *numbers] and len(self.table) > 0
-        if not named or not all(values.dtype == float and np.isfinite(values).all() for values in columns.values()):
+        partly = self.outputs if len(self.outputs) > 1 else ()
+        whole = all(
+            values.dtype == float and (np.isfinite(values) | (values.isna() if role in partly else False)).all()
+            for role, values in columns.items()
+        )
+        if not named or not whole:
             raise SpecError("this table was not checked; make runs with Runs.from_frame(df, ...)")
 
     @classmethod
@@ -123,7 +129,8 @@ class Runs:
             Roles of the inputs; by default those of params, tokens and flops that are there, those of
             `law`, and every other role in `columns` and `derive`.
         outputs
-            Observed outputs; ``loss`` by default, or those of `law`.
+            Observed outputs; ``loss`` by default, or those of `law`. With several, a run's cell of some may be
+            empty.
         groups
             Columns that name a run's family, data set, task.
         columns
@@ -175,12 +182,22 @@ class Runs:
         measured = [role for role in _MEASURED if role in where or role in formulas]
         _check_roles(roles, outputs, groups, measured)
 
-        reader = Reader(df, where, formulas, frozenset((*roles, *others)), any_unit="units" in allow, support=support)
+        reader = Reader(
+            df,
+            where,
+            formulas,
+            frozenset((*roles, *others)),
+            any_unit="units" in allow,
+            support=support,
+            partly=outputs if len(outputs) > 1 else (),
+        )
         if not roles:
             reader.no_input()
         values = {role: reader.names(role) for role in groups} | {
             role: reader.numbers(role) for role in (*roles, *outputs, *measured)
         }
+        if len(outputs) > 1 and len(df):
+            reader.outcomes({role: np.asarray(values[role]) for role in outputs})
         if len(df) == 0:
             reader.faults.append(Fault(kind="empty_table", message="no rows", remedy="give at least one run a row"))
         if reader.faults:
@@ -301,7 +318,7 @@ class Runs:
         return f"Runs({len(self)} runs from {self.name}: {kinds})"
 
     def values(self, name: str) -> np.ndarray:
-        """Return a numeric column, as float64 over ``run``."""
+        """Return a numeric column, as float64 over ``run``; NaN where a run lacks one of several outputs."""
         if name not in self.table or name in self.groups:
             known = [str(role) for role in self.table.columns if role not in self.groups]
             raise SpecError(f"these runs have no numbers '{name}'{nearest(name, known)}; they have {listed(known)}")
@@ -309,16 +326,24 @@ class Runs:
 
     def levels(self, group: str) -> tuple[str, ...]:
         """Return the levels of a group, in order of first appearance."""
-        if group not in self.groups:
+        return tuple(pd.unique(self.names(group)))
+
+    def names(self, group: str) -> pd.Series:
+        """Return each run's level of a group, or of an interaction of groups such as ``family:task``."""
+        if group not in self.groups and not self.has_group(group):
             raise SpecError(
                 f"these runs have no group '{group}'{nearest(group, self.groups)}; they have {listed(self.groups)}"
             )
-        return tuple(pd.unique(self.table[group]))
+        return level_names(self.table, group)
+
+    def has_group(self, group: str) -> bool:
+        """Return whether the runs have a group, or all groups of an interaction."""
+        return group in self.groups or (":" in group and {*group.split(":")} <= {*self.groups})
 
     def codes(self, group: str) -> np.ndarray:
         """Return each run's level as its place in `levels`."""
         place = {level: code for code, level in enumerate(self.levels(group))}
-        return np.array([place[level] for level in self.table[group]], dtype=np.int64)
+        return np.array([place[level] for level in self.names(group)], dtype=np.int64)
 
     def select(self, mask: np.ndarray | pd.Series) -> Runs:
         """Return the runs where `mask`, one truth value a run, is true."""
@@ -384,8 +409,19 @@ class Runs:
         return [f"rows {'; '.join(sets[:5])}{more} are copies of one another; they are kept and count as separate runs"]
 
 
+def level_names(table: pd.DataFrame, group: str) -> pd.Series:
+    """Return each row's level of a group; that of an interaction names the levels of its groups."""
+    if group in table:
+        return table[group].astype(str)
+    parts = [table[part].astype(str) for part in group.split(":")]
+    return pd.Series([" & ".join(row) for row in zip(*parts, strict=True)], index=table.index)
+
+
 def summaries_of(name: str, values: np.ndarray) -> dict[str, float]:
-    """Return the data summaries of a column; one with a value that is not positive has no geometric mean."""
+    """Return the data summaries of a column's values; with one that is not positive there is no geometric mean."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return {}
     found = {f"ref.{name}": float(np.exp(np.log(values).mean()))} if (values > 0).all() else {}
     return found | {f"{summary}.{name}": float(getattr(np, summary)(values)) for summary in SUMMARIES[1:]}
 

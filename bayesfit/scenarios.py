@@ -38,12 +38,17 @@ def read_scenarios(scenarios: pd.DataFrame | Mapping[str, Any], fit: Fit) -> pd.
     table = _framed(scenarios)
     faults: list[Fault] = []
     columns: dict[str, Any] = {}
-    known = [*fit.law.inputs, *fit.pooling.by]
+    run = fit.pooling.checkpoints
+    if run and run not in table.columns:
+        # runs that were not made yet, each with a shift of its own
+        table = table.assign(**{run: [f"new run {row}" for row in range(1, len(table) + 1)]})
+    groups = (*fit.pooling.columns, *([run] if run else []))
+    known = [*fit.law.inputs, *groups]
     for name in known:
         if name not in table.columns:
             faults.append(_missing(name, table, fit))
     for name in table.columns:
-        if name in fit.pooling.by:
+        if name in groups:
             columns[name] = ["" if pd.isna(cell) else str(cell).strip() for cell in table[name]]
             empty = [row for row, level in enumerate(columns[name]) if not level]
             faults += rows_fault("missing_value", "the cell is empty", "name the level", name, empty, columns[name])
@@ -87,7 +92,7 @@ def _framed(scenarios: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
 def _missing(name: str, table: pd.DataFrame, fit: Fit) -> Fault:
     listed = ", ".join(str(column) for column in table.columns) or "none"
     close = nearest(name, [str(column) for column in table.columns])
-    if name in fit.pooling.by:
+    if name in fit.pooling.columns:
         levels = ", ".join(fit.runs.levels(name)[:12])
         remedy = f"give one of {levels}, or a new name for one never seen"
     else:

@@ -5,13 +5,14 @@ Gneiting, Raftery 2007, Strictly Proper Scoring Rules, Prediction, and Estimatio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.forecast import forecast_rows, law_values
+from bayesfit.forecast import drawn_values, forecast_rows, law_values, seen_in
 from bayesfit.pooling import trials_of
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: The interval of the interval score.
 _SCORED = 0.9
+#: How often what a run shows of other outputs is drawn for each draw of the posterior.
+_REPEATS = 8
 
 
-def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
+def log_density(fit: Fit, runs: Runs, output: str, *, drawn: bool = False, seed: int = 0) -> xr.DataArray:
     """Return the log density of an output's values under each draw.
 
     Parameters
@@ -36,7 +39,10 @@ def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
         Runs with the law's inputs and the fit's groups; levels that the fit never saw are drawn from
         their population.
     output
-        The output.
+        The output; runs that lack it are left out.
+    drawn, seed
+        Where the law reads what a run showed of another output: whether that is drawn, as in a forecast (and
+        averaged over), or taken from the runs.
 
     Returns
     -------
@@ -45,8 +51,28 @@ def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
         noise acts on, so that fits with noise on the log and on the loss itself can be compared; for
         counts it is the probability of the count.
     """
+    place = np.flatnonzero(~np.isnan(runs.values(output)))
+    runs = runs.select(~np.isnan(runs.values(output)))
+    if drawn and fit.law.linked:
+        total = np.full((fit.posterior.sizes["chain"], fit.posterior.sizes["draw"], len(runs)), -np.inf)
+        for repeat in range(_REPEATS):
+            values, scales = drawn_values(fit, runs.table, output, seed=seed, first=repeat * len(runs))
+            total = np.logaddexp(total, _density(fit, runs, output, values, scales))
+        density = total - np.log(_REPEATS)
+    else:
+        density = _density(fit, runs, output, *law_values(fit, runs.table, seen_in(fit, runs.table)))
+    coords = {"chain": fit.posterior["chain"].values, "draw": fit.posterior["draw"].values, "run": place}
+    return xr.DataArray(density, dims=("chain", "draw", "run"), coords=coords, name=output)
+
+
+def _density(
+    fit: Fit,
+    runs: Runs,
+    output: str,
+    values: Mapping[str, xr.DataArray],
+    scales: Mapping[str, xr.DataArray],
+) -> np.ndarray:
     noise = fit.law.outputs[output].noise
-    values, scales = law_values(fit, runs.table)
     trials = trials_of(fit.law, output, runs)
     observed = runs.values(output)
     order = ("chain", "draw", "scenario")
@@ -63,16 +89,18 @@ def log_density(fit: Fit, runs: Runs, output: str) -> xr.DataArray:
         on_scale = noise.logpdf(noise.observed(observed), noise.observed(mean), sigma, trials)
         jacobian = {"log": np.log(observed), "logit": np.log(observed) + np.log1p(-observed)}.get(noise.on, 0.0)
     # a draw at which the law has no value gives the data no density
-    density = np.nan_to_num(on_scale - jacobian, nan=-np.inf)
-    coords = {"chain": fit.posterior["chain"].values, "draw": fit.posterior["draw"].values, "run": np.arange(len(runs))}
-    return xr.DataArray(density, dims=("chain", "draw", "run"), coords=coords, name=output)
+    return np.asarray(np.nan_to_num(on_scale - jacobian, nan=-np.inf))
 
 
-def log_score(fit: Fit, runs: Runs, output: str) -> np.ndarray:
-    """Return the log predictive density of each run, averaged over the draws; higher is better."""
+def log_score(fit: Fit, runs: Runs, output: str, *, drawn: bool = True, seed: int = 0) -> np.ndarray:
+    """Return the log predictive density of each run, averaged over the draws; higher is better.
+
+    Arguments are those of `log_density`; runs that lack the output are left out.
+    """
     from scipy.special import logsumexp
 
-    density = log_density(fit, runs, output).values.reshape(-1, len(runs))
+    found = log_density(fit, runs, output, drawn=drawn, seed=seed)
+    density = found.values.reshape(-1, found.sizes["run"])
     score: np.ndarray = logsumexp(density, axis=0) - np.log(len(density))
     return score
 
@@ -94,12 +122,13 @@ def score(fit: Fit, runs: Runs, output: str, *, seed: int = 0) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a run: ``observed``, ``median`` and ``decades`` beyond the fitted runs; ``log_score``
-        (higher is better); ``error`` of the median, ``crps`` and ``interval_score`` of the 90%
-        interval (lower is better), these three on the log of positive outputs (0.01 is about 1%) and in
-        the unit of shares and signed ones; ``pit``, the probability below what was observed; and
-        ``inside_50`` and so on, whether the central interval held it.
+        One row a run that has the output, in order: ``observed``, ``median`` and ``decades`` beyond the
+        fitted runs; ``log_score`` (higher is better); ``error`` of the median, ``crps`` and
+        ``interval_score`` of the 90% interval (lower is better), these three on the log of positive outputs
+        (0.01 is about 1%) and in the unit of shares and signed ones; ``pit``, the probability below what was
+        observed; and ``inside_50`` and so on, whether the central interval held it.
     """
+    runs = runs.select(~np.isnan(runs.values(output)))
     observed = runs.values(output)
     found = forecast_rows(fit, runs.table, output, seed=seed)
     draws = found.draws.values.reshape(-1, len(runs))
@@ -118,7 +147,7 @@ def score(fit: Fit, runs: Runs, output: str, *, seed: int = 0) -> pd.DataFrame:
             "observed": observed,
             "median": np.median(draws, axis=0),
             "decades": found.distance,
-            "log_score": log_score(fit, runs, output),
+            "log_score": log_score(fit, runs, output, seed=seed),
             "error": np.median(drawn, axis=0) - truth,
             "crps": crps(drawn, truth),
             "interval_score": (high - low) + 2 / (1 - _SCORED) * missed,
@@ -133,7 +162,8 @@ def score(fit: Fit, runs: Runs, output: str, *, seed: int = 0) -> pd.DataFrame:
 
 def scored_on_log(law: Law, runs: Runs, output: str) -> bool:
     """Return whether an output is scored on its logarithm: where it is positive and no share."""
-    return bool((runs.values(output) > 0).all()) and law.support.get(output, "positive") != "share"
+    values = runs.values(output)
+    return bool((values[~np.isnan(values)] > 0).all()) and law.support.get(output, "positive") != "share"
 
 
 def crps(drawn: np.ndarray, truth: np.ndarray) -> np.ndarray:

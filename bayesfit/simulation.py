@@ -10,6 +10,7 @@ import numpy as np
 
 from bayesfit.card import Law
 from bayesfit.errors import SpecError, nearest
+from bayesfit.expression import SEEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,17 +96,19 @@ def simulate(
         # bounds that look at losses do not exist yet; the log or identity link does for shifting
         shift = spread * rng.standard_normal(levels)
         truth[name] = value + shift if free.prior.family == "Normal" else value * np.exp(shift)
-    known = {name: design[name].to_numpy() for name in law.inputs}
+    known: dict[str, Any] = {name: design[name].to_numpy() for name in law.inputs}
     rows = {name: value[code] if np.ndim(value) else value for name, value in truth.items()}
-    means = law.mean({**known, **summaries, **rows})
+    known = {**known, **summaries, **rows}
     scale = sigma if sigma is not None else law.recovery.sigma if law.recovery else 0.01
-    for output, spec in law.outputs.items():
-        noise = spec.noise
-        clean = np.broadcast_to(means[output], (len(design),))
+    for output in (equation.target for equation in law.equations if equation.target in law.outputs):
+        noise = law.outputs[output].noise
+        # earlier outputs were drawn, and the law may read what a run showed of them
+        clean = np.broadcast_to(law.mean(known)[output], (len(design),))
         if not np.isfinite(clean).all():
             raise SpecError(f"{law.id} has no finite {output} at these parameters and inputs")
         trials = design[noise.trials].to_numpy() if noise.counted else None
         design[output] = noise.predict(rng, clean, scale, trials)
+        known[f"{SEEN}.{output}"] = design[output].to_numpy()
     if group is not None:
         design[group] = [f"{group}_{i}" for i in code]
     runs = Runs.from_frame(

@@ -58,7 +58,9 @@ def save(fit: Fit, path: str | Path) -> Path:
     tree.attrs = {
         "bayesfit_format": FORMAT,
         "card": card_toml(fit.law),
-        "pooling": json.dumps({"by": list(fit.pooling.by), "how": dict(fit.pooling.how)}),
+        "pooling": json.dumps(
+            {"by": list(fit.pooling.by), "how": dict(fit.pooling.how), "checkpoints": fit.pooling.checkpoints}
+        ),
         "provenance": json.dumps(dict(fit.provenance)),
     }
     tree.attrs["content_sha256"] = _content_sha256(tree)
@@ -123,7 +125,7 @@ def load(path: str | Path) -> Fit:
         return Fit(
             law=read_card(tree.attrs["card"], origin=f"the card in {path}"),
             runs=Runs.from_dataset(tree["runs"].to_dataset()),
-            pooling=Pooling(by=tuple(pooling["by"]), how=pooling["how"]),
+            pooling=Pooling(by=tuple(pooling["by"]), how=pooling["how"], checkpoints=pooling.get("checkpoints", "")),
             idata=xr.DataTree.from_dict({name: tree[name].to_dataset() for name in _DRAWS}),
             provenance=json.loads(tree.attrs["provenance"]),
         )

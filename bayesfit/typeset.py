@@ -19,6 +19,7 @@ _SUMMARY_LATEX = {
     "max": r"\max",
     "median": r"\mathrm{med}",
     "mean": r"\mathrm{mean}",
+    "seen": r"\mathrm{seen}",
 }
 
 # How tightly each kind of node binds; a part that binds less tightly than its place needs parentheses.

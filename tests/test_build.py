@@ -11,10 +11,13 @@ from scipy import stats
 from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
+from bayesfit.errors import SpecError
 from bayesfit.geometry import standard_normals
 from bayesfit.noise import Noise
 from bayesfit.pooling import Pooling, plan_parameters, spread_name, trials_of
+from bayesfit.population import Population
 from bayesfit.priors import NUMPY_LINKS
+from bayesfit.runs import Runs
 from bayesfit.simulation import simulate
 
 #: Compiles in a second; the rewrite left out takes minutes where a formula nests Newton steps.
@@ -59,8 +62,18 @@ def plain_normals(built, w, spreads):
 
 
 def expected_logp(entry: Law, built, runs, z, spreads) -> float:
-    """Log density of standard normals, spreads (on their log scale) and data, by scipy and the law alone."""
+    """Log density of standard normals, spreads (on their log scale) and data, by scipy and the law alone.
+
+    `z` are the entries' places in their own priors, which a population makes correlated.
+    """
+    prior = entry.population
     total = stats.norm.logpdf(z).sum()
+    if prior is not None:
+        starts = {block.plan.name: block.where.start for block in built.blocks if not block.offset}
+        own = [starts[name] for name in prior.parameters]
+        total += stats.multivariate_normal.logpdf(z[own], prior.centre, prior.covariance)
+        # the density is that of the sampler's normals, of which the places are a linear map
+        total += np.linalg.slogdet(np.array(prior.covariance))[1] / 2 - stats.norm.logpdf(z[own]).sum()
     start, values = 0, {}
     for plan in built.plans:
         size = 1 if plan.separate is None else len(runs.levels(plan.separate))
@@ -79,6 +92,11 @@ def expected_logp(entry: Law, built, runs, z, spreads) -> float:
             prior = prior.map(lambda argument, code=code: argument[code])
         values[plan.name] = prior.value(u, NUMPY_LINKS)
     known = {name: runs.values(name) for name in entry.inputs} | runs.summaries() | values
+    # what a run showed of an output; what the law says of it where the run showed nothing
+    law_alone = entry.mean(known)
+    for output in entry.linked:
+        shown = runs.values(output)
+        known[f"seen.{output}"] = np.where(np.isnan(shown), law_alone[output], shown)
     means = entry.mean(known)
     scales = {output: values[sigma] for output, sigma in entry.sigmas.items()}
     for output, part in entry.outputs.items():
@@ -86,7 +104,11 @@ def expected_logp(entry: Law, built, runs, z, spreads) -> float:
         if runs.loss_se is not None and output == "loss":
             sigma = np.hypot(sigma, runs.loss_se / observed)
         trials = trials_of(entry, output, runs)
-        total += noise.logpdf(noise.observed(observed), noise.observed(means[output]), sigma, trials).sum()
+        if trials is not None:
+            # no number of items makes a count of a missing accuracy
+            observed = np.where(np.isnan(observed), 0.0, observed)
+        density = noise.logpdf(noise.observed(observed), noise.observed(means[output]), sigma, trials)
+        total += density[~np.isnan(runs.values(output))].sum()
     return total
 
 
@@ -153,10 +175,70 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
         assert np.isfinite(slope).all()
 
 
+@pytest.mark.parametrize("name", ["task_two_step", "llama3_two_step"])
+def test_a_run_may_lack_an_output(name: str) -> None:
+    """A run without an accuracy tells of the first step alone, one without a loss of the second through the law."""
+    entry = law(name)
+    simulated = simulate(entry, n=24, seed=4).runs
+    frame = simulated.to_frame()
+    frame.loc[:6, "accuracy"] = np.nan
+    frame.loc[15:, "task_loss"] = np.nan
+    runs = Runs.from_frame(frame, law=entry, n_items="n_items" if "n_items" in frame else None, allow=["units"])
+    built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
+    everything = everything_of(built)
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        w = rng.standard_normal(len(built.geometry.pull))
+        value, slope, z = everything({"w": w})
+        expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built.geometry, w, z, np.ones(len(w)))
+        assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope).all()
+
+
+POPULATION = Population(
+    id="made_up",
+    law="chinchilla",
+    parameters=("alpha", "E", "beta"),
+    centre=(0.3, -0.2, 0.1),
+    covariance=((0.5, 0.2, -0.1), (0.2, 0.8, 0.0), (-0.1, 0.0, 0.3)),
+)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 14])
+def test_a_population_correlates_the_parameters(levels: int) -> None:
+    entry = law("chinchilla").with_population(POPULATION)
+    group = "family" if levels > 1 else None
+    runs = simulate(entry, n=12, group=group, levels=levels, seed=1).runs
+    plans = plan_parameters(entry, runs, Pooling(by=("family",) if group else ()))
+    built = build(entry, plans, runs)
+    everything = everything_of(built)
+    rng = np.random.default_rng(levels)
+    for _ in range(3):
+        spreads = {
+            spread_name(plan.name, name): float(np.exp(rng.normal(-2, 0.5))) for plan in plans for name in plan.shared
+        }
+        w = rng.standard_normal(len(built.geometry.pull))
+        scale = []
+        for plan in plans:
+            scale += [1.0] + [spreads[spread_name(plan.name, name)] for name in plan.shared for _ in range(levels)]
+        value, slope, z = everything(point_of(built, w, spreads))
+        np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-8)
+        log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
+        expected = expected_logp(entry, built, runs, built.geometry.placed(z), spreads) + log_determinant
+        assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope).all()
+
+
+def test_a_population_is_of_one_value() -> None:
+    entry = law("chinchilla").with_population(POPULATION)
+    runs = simulate(entry, group="family", levels=3, seed=1).runs
+    plans = plan_parameters(entry, runs, Pooling(by=("family",), how={"alpha": "none"}))
+    with pytest.raises(SpecError, match="is of one alpha, and every family has one of its own here"):
+        build(entry, plans, runs)
+
+
 def test_measured_errors_are_added_in_quadrature() -> None:
     import pandas as pd
-
-    from bayesfit.runs import Runs
 
     entry = law("mup_width")
     frame = simulate(entry, seed=2).runs.to_frame()
@@ -187,8 +269,6 @@ def test_the_pilot_starts_where_the_posterior_is_flat() -> None:
 def test_unknown_pooling_is_refused() -> None:
     entry = law("chinchilla")
     runs = simulate(entry, group="family", levels=3, seed=1).runs
-    from bayesfit.errors import SpecError
-
     for how, message in (
         ({"alfa": "none"}, "did you mean 'alpha'"),
         ({"alpha": "partially"}, "did you mean 'partial'"),

@@ -519,3 +519,54 @@ def test_repr() -> None:
     assert repr(made(name="sweep")) == (
         "Runs(4 runs from sweep: inputs params, tokens; outputs loss; groups family (3))"
     )
+
+
+# outputs that a run lacks
+
+
+def two_outputs(**changes: list[object]) -> pd.DataFrame:
+    columns: dict[str, list[object]] = {
+        "flops": [1e18, 1e19, 1e20],
+        "chance": [0.25] * 3,
+        "task_loss": [1.2, "", 0.9],
+        "accuracy": [0.3, 0.4, None],
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_a_run_may_lack_one_of_several_outputs() -> None:
+    runs = Runs.from_frame(two_outputs(), law="llama3_two_step")
+    np.testing.assert_array_equal(runs.values("task_loss"), [1.2, np.nan, 0.9])
+    np.testing.assert_array_equal(runs.values("accuracy"), [0.3, 0.4, np.nan])
+    # summaries are those of what is there
+    assert runs.summaries()["min.task_loss"] == 0.9
+    assert runs.summaries()["ref.accuracy"] == pytest.approx(np.sqrt(0.3 * 0.4))
+    again = Runs.from_dataset(runs.to_dataset())
+    assert again == runs
+
+
+def test_an_output_alone_may_not_be_empty() -> None:
+    df = pd.DataFrame({"params": [1e8, 1e9], "loss": [3.0, None]})
+    assert faults_of(df) == [("missing_value", "loss", 2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        # a wrong cell is told in its own row, whatever is empty above it
+        ({"task_loss": ["", "", "x"]}, [("not_a_number", "task_loss", 3)]),
+        ({"accuracy": [None, 40, 0.5]}, [("percent_accuracy", "accuracy", 2)]),
+        ({"task_loss": ["", "nan", None]}, [("missing_value", "task_loss", None)]),
+        ({"task_loss": [1.2, "", ""], "accuracy": [0.3, 0.4, None]}, [("missing_value", "task_loss", 3)]),
+    ],
+)
+def test_faults_beside_empty_outputs(
+    changes: dict[str, list[object]], expected: list[tuple[str, str | None, int | None]]
+) -> None:
+    assert faults_of(two_outputs(**changes), law="llama3_two_step") == expected
+
+
+def test_a_part_of_the_runs_without_an_output_cannot_be_fitted() -> None:
+    runs = Runs.from_frame(two_outputs(), law="llama3_two_step").select(np.array([False, False, True]))
+    with pytest.raises(DataError, match="no run has a value of 'accuracy'"):
+        require(runs, Needs(inputs=("flops",), outputs=("task_loss", "accuracy")))

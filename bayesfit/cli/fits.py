@@ -51,6 +51,9 @@ class PlotKind(StrEnum):
     residuals = "residuals"
     prior_posterior = "prior-posterior"
     pair = "pair"
+    tasks = "tasks"
+    steps = "steps"
+    efficiency = "efficiency"
 
 
 def fit(
@@ -90,6 +93,22 @@ def fit(
             "--pool",
             metavar="NAME=HOW",
             help="How a parameter varies over groups: complete, partial or none; alpha=complete, E.task=none.",
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        str,
+        typer.Option(
+            "--checkpoints",
+            metavar="COLUMN",
+            help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
+        ),
+    ] = "",
+    population: Annotated[
+        str | None,
+        typer.Option(
+            "--population",
+            metavar="NAME",
+            help="What many studies say of the parameters together: a name such as public_chinchilla, or a .toml file.",
         ),
     ] = None,
     noise: Annotated[
@@ -140,7 +159,7 @@ def fit(
         file,
         table=table,
         laws=[found],
-        by=groups,
+        by=[*groups, checkpoints] if checkpoints else groups,
         column=column or (),
         derive=derive or (),
         loss=loss,
@@ -162,6 +181,8 @@ def fit(
             found,
             by=groups,
             pooling=how,
+            checkpoints=checkpoints,
+            population=population,
             noise=noise.value if noise else None,
             fixed=fixed,
             draws=draws,
@@ -196,7 +217,13 @@ def fit(
 def plot(
     file: FitFile,
     kind: Annotated[
-        PlotKind, typer.Option("--kind", metavar="KIND", help="What to draw: band, residuals, prior-posterior or pair.")
+        PlotKind,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            help="What to draw: band, residuals, prior-posterior, pair; tasks, a panel a task; steps, task loss and "
+            "accuracy side by side; efficiency, what compute families need.",
+        ),
     ] = PlotKind.band,
     out: Annotated[
         Path | None,
@@ -209,15 +236,17 @@ def plot(
     output: OutputName = None,
     allow_unconverged: Unconverged = False,
 ) -> None:
-    """Draw a fit: its band, its residuals, its priors and posteriors, or pairs of parameters."""
+    """Draw a fit: its band, residuals, priors and posteriors, pairs of parameters, or its tasks and families."""
     from bayesfit.cli.files import check_figure, whole
     from bayesfit.cli.reading import scenario
     from bayesfit.store import load
 
     place = out or Path(f"{kind.value}.png")
     check_figure(place)
-    if kind is not PlotKind.band and (set_ or to is not None):
-        raise SpecError(f"--set and --to are for --kind band, not {kind.value}")
+    if set_ and kind not in (PlotKind.band, PlotKind.tasks):
+        raise SpecError(f"--set is for --kind band and tasks, not {kind.value}")
+    if to is not None and kind not in (PlotKind.band, PlotKind.tasks, PlotKind.steps):
+        raise SpecError(f"--to is for --kind band, tasks and steps, not {kind.value}")
     loaded = load(file)
     import matplotlib
 
@@ -226,11 +255,19 @@ def plot(
     from bayesfit import plots
     from bayesfit.forecast import forecast
 
-    if kind is PlotKind.band:
+    if kind in (PlotKind.band, PlotKind.tasks):
+        from bayesfit.path import default_output
+
+        shown = output or (default_output(loaded.law) if kind is PlotKind.tasks else None)
         made = None
         if set_:
-            made = forecast(loaded, scenario(set_, loaded), output=output, allow_unconverged=allow_unconverged)
-        figure = plots.plot_band(loaded, output=output, to=to, forecast=made)
+            made = forecast(loaded, scenario(set_, loaded), output=shown, allow_unconverged=allow_unconverged)
+        draw = plots.plot_tasks if kind is PlotKind.tasks else plots.plot_band
+        figure = draw(loaded, output=shown, to=to, forecast=made)
+    elif kind is PlotKind.steps:
+        figure = plots.plot_steps(loaded, to=to)
+    elif kind is PlotKind.efficiency:
+        figure = plots.plot_efficiency(loaded, output=output)
     elif kind is PlotKind.residuals:
         figure = plots.plot_residuals(loaded)
     elif kind is PlotKind.prior_posterior:

@@ -47,7 +47,11 @@ RunsFile = Annotated[
 FitFile = Annotated[Path, typer.Argument(metavar="FILE", help="A saved fit (.nc), from `bayesfit fit`.")]
 By = Annotated[
     list[str] | None,
-    typer.Option("--by", metavar="GROUPS", help="Columns whose levels share priors, such as family,task."),
+    typer.Option(
+        "--by",
+        metavar="GROUPS",
+        help="Columns whose levels share priors, such as family,task; family:task is their interaction.",
+    ),
 ]
 Column = Annotated[
     list[str] | None,

@@ -269,6 +269,8 @@ def read_runs(
 
     if table is None and _is_results(path):
         table = read_evals(path)
+    # an interaction such as family:task is of columns
+    by = tuple(dict.fromkeys(part for group in by for part in group.split(":")))
     where = named(column, "--column", "params=n_params")
     if table is not None and n_items is None and "n_items" not in where and _counted(table):
         n_items = "n_items"
@@ -335,17 +337,19 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
     """
     typed = named(texts, "--set", "params=70B")
     inputs, groups = tuple(fit.law.inputs), fit.pooling.columns
-    known = dict.fromkeys((*inputs, *groups, *_STANDARD))
+    # a forecast is of a new training run unless one is named
+    named_groups = (*groups, *filter(None, [fit.pooling.checkpoints]))
+    known = dict.fromkeys((*inputs, *named_groups, *_STANDARD))
     found: dict[str, list[str]] = {}
     for name, text in typed.items():
         if name not in known:
             raise SpecError(f"--set {name}: the fit knows no '{name}'{nearest(name, known)}; it reads {_asked(fit)}")
-        if name not in groups and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+        if name not in named_groups and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
             raise SpecError(f"--set {name}: write {text} without thousands separators, or as 70B")
         found[name] = [part.strip() for part in text.split(",")]
         support = fit.law.inputs[name].support if name in inputs else "positive"
         for part in found[name]:
-            if name not in groups and number(part, f"--set {name}") <= 0 and support == "positive":
+            if name not in named_groups and number(part, f"--set {name}") <= 0 and support == "positive":
                 raise SpecError(f"--set {name}: found {part}, {name} must be positive")
     missing = [name for name in (*inputs, *groups) if name not in typed]
     if missing:
@@ -355,7 +359,9 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
 
 def suggestion(fit: Fit, far: float = 10.0) -> str:
     """Return ``--set`` options for a run `far` times larger than the largest, to show how it is done."""
-    parts = [f"--set {name}={far * float(fit.runs.values(name).max()):.2g}" for name in fit.law.inputs]
+    # a share, or a number of the task's own such as its chance level, stays what it is
+    size = {name: far if part.varies and part.support == "positive" else 1.0 for name, part in fit.law.inputs.items()}
+    parts = [f"--set {name}={size[name] * float(fit.runs.values(name).max()):.2g}" for name in fit.law.inputs]
     parts += [f"--set {group}={_quoted(fit.runs.levels(group)[0])}" for group in fit.pooling.columns]
     return " ".join(parts).replace("e+", "e")
 

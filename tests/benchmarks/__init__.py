@@ -1,0 +1,1 @@
+"""Results on public data beside the published ones; each module is a command."""

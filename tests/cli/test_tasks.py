@@ -1,0 +1,40 @@
+"""Tasks, families and checkpoints in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import bayesfit as bf
+from tests.cli.terminal import run, squeezed
+from tests.test_checkpoints import ladder
+
+
+@pytest.mark.xdist_group("cli_tasks")
+def test_checkpoints_and_a_population_are_fitted_and_plotted(tmp_path: Path) -> None:
+    table = tmp_path / "ladder.csv"
+    ladder(runs=6, checkpoints=6).to_csv(table, index=False)
+    fit = tmp_path / "fit.nc"
+    settings = ("--draws", "600", "--tune", "400", "--chains", "2", "--seed", "1", "--out", fit)
+    law = ("--law", "chinchilla", "--checkpoints", "run_name", "--population", "public_chinchilla", "--fix", "E=1.7")
+    told = run("fit", table, *law, *settings)
+    assert "loss_shift_sd_run_name" in told.stdout
+    loaded = bf.load(fit)
+    assert loaded.pooling.checkpoints == "run_name"
+    assert loaded.law.population is not None
+    # a scenario need not name a run, and one that does is taken at its word
+    for more in ((), ("--set", "run_name=r5")):
+        told = run("forecast", fit, "--set", "params=1e10", "--set", "tokens=2e11", *more)
+        assert "median" in told.stdout
+
+
+def test_wrong_words_are_told(tmp_path: Path) -> None:
+    table = tmp_path / "ladder.csv"
+    ladder(runs=3, checkpoints=4).to_csv(table, index=False)
+    for option, name, message, code in (
+        ("--checkpoints", "run_nam", "no column 'run_nam' (did you mean 'run_name'?)", 1),
+        ("--population", "publik", "there is no population 'publik'", 2),
+    ):
+        told = run("fit", table, "--law", "chinchilla", option, name, "--out", tmp_path / "f.nc", code=code)
+        assert message in squeezed(told.stderr)
