@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bayesfit.card import Law
     from bayesfit.catalog import law, laws
     from bayesfit.comparison import Comparison, compare, compare_laws
+    from bayesfit.equivalence import equivalent_compute
     from bayesfit.errors import (
         BayesfitError,
         BayesfitWarning,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bayesfit.forecast import Forecast
     from bayesfit.noise import Noise
     from bayesfit.pooling import Pooling
+    from bayesfit.population import Population, learn_population
     from bayesfit.priors import Prior
     from bayesfit.risk import assess_risk
     from bayesfit.runs import Runs
@@ -56,6 +58,7 @@ _HOME = {
     "Noise": "noise",
     "NotConvergedError": "errors",
     "Pooling": "pooling",
+    "Population": "population",
     "Prior": "priors",
     "Runs": "runs",
     "SpecError": "errors",
@@ -65,9 +68,11 @@ _HOME = {
     "backtest": "backtesting",
     "compare": "comparison",
     "compare_laws": "comparison",
+    "equivalent_compute": "equivalence",
     "fit": "fitting",
     "law": "catalog",
     "laws": "catalog",
+    "learn_population": "population",
     "load": "store",
     "read_harness": "evals",
     "read_wide": "evals",
@@ -91,6 +96,7 @@ __all__ = [
     "Noise",
     "NotConvergedError",
     "Pooling",
+    "Population",
     "Prior",
     "Runs",
     "SpecError",
@@ -100,9 +106,11 @@ __all__ = [
     "backtest",
     "compare",
     "compare_laws",
+    "equivalent_compute",
     "fit",
     "law",
     "laws",
+    "learn_population",
     "load",
     "read_harness",
     "read_wide",
