@@ -274,7 +274,10 @@ def test_plot(kind: str, fit_file: Path, tmp_path: Path) -> None:
     assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 1
     if kind != "band":
-        assert "are for --kind band" in run("plot", fit_file, "--kind", kind, "--set", "flops=1e22", code=2).stderr
+        assert (
+            "is for --kind band and tasks"
+            in run("plot", fit_file, "--kind", kind, "--set", "flops=1e22", code=2).stderr
+        )
 
 
 def test_damaged_and_foreign_files(fit_file: Path, tmp_path: Path) -> None:
