@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from bayesfit.card_file import read_card
-from bayesfit.catalog import models_folder
+from bayesfit.catalog import laws, models_folder
 
-CARDS = sorted(models_folder().glob("*/*.toml"))
+CARDS = [models_folder() / card.kind / f"{card.id}.toml" for card in laws()]
 README = models_folder() / "README.md"
 MARKER = "<!-- index -->"
 
@@ -15,10 +14,9 @@ MARKER = "<!-- index -->"
 def index() -> str:
     """Return the table of all cards for models/README.md."""
     lines = ["| id | title | paper | kind |", "| --- | --- | --- | --- |"]
-    for path in CARDS:
-        card = read_card(path.read_text(encoding="utf-8"))
-        kind = path.parent.name
-        lines.append(f"| [`{card.id}`]({kind}/{path.name}) | {card.title} | {paper(card.reference[0])} | {kind} |")
+    for card in laws():
+        where = f"{card.kind}/{card.id}.toml"
+        lines.append(f"| [`{card.id}`]({where}) | {card.title} | {paper(card.reference[0])} | {card.kind} |")
     return "\n".join(lines)
 
 
