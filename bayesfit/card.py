@@ -515,9 +515,11 @@ def expected(text: str) -> tuple[float, float]:
 def check_values(law: Law, check: Check) -> dict[str, float]:
     """Evaluate a check: every equation and derived quantity at its inputs.
 
-    Data summaries are 1 here, so that a paper's uncentred coefficients are the parameters.
+    Data summaries are 1 here, so that a paper's uncentred coefficients are the parameters, but for those
+    that the check gives beside its inputs (``"ref.params" = 1e9``).
     """
     refs = {f"{summary}.{name}": 1.0 for summary in SUMMARIES for name in (*law.inputs, *law.outputs)}
+    refs |= {name: float(value) for name, value in check.inputs.items() if name in refs}
     source = law.published[check.published].values if check.published else check.parameters
     # a number that fits hold fixed may be checked at another value
     law = law.fix(**dict.fromkeys(law.fixed.keys() & source.keys()))

@@ -142,7 +142,7 @@ def _validate_checks(law: Law) -> None:
         if bool(check.published) == bool(check.parameters):
             raise SpecError(f"law {law.id}: a check needs one of published = and parameters =")
         _known(law, "a check", check.parameters, (*law.parameters, *law.derived))
-        _known(law, "a check", check.inputs, law.inputs)
+        _known(law, "a check", check.inputs, (*law.inputs, *(f"ref.{name}" for name in law.inputs)))
         _known(law, "a check", check.expect, (*targets, *law.derived))
         missing = sorted(law.inputs.keys() - check.inputs.keys())
         if missing and (check.inputs or not check.expect.keys() <= law.derived.keys()):

@@ -22,19 +22,29 @@ from tests.test_plots import drawn, legend
 
 TASKS = ("arc", "piqa", "copa")
 CHANCE = dict(zip(TASKS, (0.25, 0.5, 0.0), strict=True))
+FLOOR = dict(zip(TASKS, (0.5, 0.7, 0.6), strict=True))
+MIDDLE = dict(zip(TASKS, (0.78, 0.98, 0.9), strict=True))
+
+
+def two_steps(floor: float, middle: float, chance: float) -> dict[str, float]:
+    """Return the card's parameters of floor + 0.15 N^-alpha + 0.15 D^-beta, and 10 log-odds a unit up to 0.95."""
+    m, ceiling = floor + 0.3, (0.95 - chance) / (1 - chance)
+    q = ceiling * expit(10 * (middle - m))
+    return {
+        "m": m,
+        "f_params": 0.15 / m,
+        "f_tokens": 0.15 / (m - 0.15),
+        "q": q,
+        "room": (ceiling - q) / (1 - q),
+        "k": 10 * m,
+    }
+
+
+OF_TASK = {task: two_steps(FLOOR[task], MIDDLE[task], CHANCE[task]) for task in TASKS}
+OF_ALL = {"alpha": 0.25, "beta": 0.28, "follow": 0.7, "sigma_task_loss": 0.01, "sigma_accuracy": 0.05}
 TRUTH: dict[str, Any] = {
-    "E": dict(zip(TASKS, (0.5, 0.7, 0.6), strict=True)),
-    "a": 0.15,
-    "b": 0.15,
-    "alpha": 0.25,
-    "beta": 0.28,
-    "top": 0.95,
-    "k": 10.0,
-    "L0": dict(zip(TASKS, (0.78, 0.98, 0.9), strict=True)),
-    "follow": 0.7,
-    "sigma_task_loss": 0.01,
-    "sigma_accuracy": 0.05,
-}
+    name: {task: OF_TASK[task][name] for task in TASKS} for name in next(iter(OF_TASK.values()))
+} | OF_ALL
 
 
 def task_table(sizes: np.ndarray, *, family: tuple[str, ...] = ("oak", "elm")) -> pd.DataFrame:
@@ -47,10 +57,10 @@ def task_table(sizes: np.ndarray, *, family: tuple[str, ...] = ("oak", "elm")) -
     table["tokens"] = 20 * table["params"]
     table["chance"] = table["task"].map(CHANCE)
     table["n_items"] = 1000.0
-    loss = table["task"].map(TRUTH["E"]) + 0.3 * (table["params"] / 5e8) ** -0.26
+    loss = table["task"].map(FLOOR) + 0.3 * (table["params"] / 5e8) ** -0.26
     rng = np.random.default_rng(0)
     table["task_loss"] = loss * np.exp(rng.normal(0, 0.01, len(table)))
-    mean = table["chance"] + (0.95 - table["chance"]) * expit(10 * (table["task"].map(TRUTH["L0"]) - loss))
+    mean = table["chance"] + (0.95 - table["chance"]) * expit(10 * (table["task"].map(MIDDLE) - loss))
     table["accuracy"] = rng.binomial(1000, mean) / 1000
     return table
 
@@ -64,14 +74,15 @@ def task_runs(**arguments: Any) -> bf.Runs:
 
 
 def scattered(values: dict[str, Any]) -> dict[str, Any]:
-    """Return draws about values: 2% of each number."""
+    """Return draws about values: 2% of each number, ceilings a little below."""
     made: dict[str, Any] = {}
     for place, (name, value) in enumerate(values.items()):
-        spread = np.exp(normal(place, 0.0, 0.02))
+        below = name in ("top", "room")
+        spread = 1 - 0.01 * np.abs(normal(50, 0.0, 1.0)) if below else np.exp(normal(place, 0.0, 0.02))
         made[name] = (
             {level: one * spread for level, one in value.items()} if isinstance(value, dict) else value * spread
         )
-    return made | {"top": values["top"] - 0.01 * np.abs(normal(50, 0.0, 1.0))} if "top" in values else made
+    return made
 
 
 @pytest.fixture
@@ -249,7 +260,7 @@ def test_runs_without_families_have_one_colour() -> None:
 
 
 def test_a_fit_that_pools_all_tasks_has_one_law_in_every_panel() -> None:
-    values = scattered({**TRUTH, "E": 0.6, "L0": 0.9})
+    values = scattered(two_steps(0.6, 0.9, 0.25) | OF_ALL)
     fit = made_fit(task_runs(), bf.law("task_two_step"), values)
     for task, ax in panels(plots.plot_tasks(fit)).items():
         assert drawn(ax, "median")[0].get_ydata()[0] > CHANCE[task]
@@ -326,10 +337,11 @@ def test_second_step_is_the_laws_accuracy_at_a_known_task_loss(fit: bf.Fit) -> N
     figure = plots.plot_steps(fit, level="piqa")
     _, right = figure.axes
     x, y = drawn(right, "median")[0].get_data()
-    draws = {name: fit.posterior[name].values for name in ("top", "k")}
-    middle = fit.posterior["L0"].sel(task="piqa").values
+    draws = {name: fit.posterior[name].sel(task="piqa").values for name in ("m", "q", "room", "k")}
+    ceiling = draws["q"] + (1 - draws["q"]) * draws["room"]
+    middle = np.log(draws["q"] / (ceiling - draws["q"]))
     for loss, value in zip(x[::10], y[::10], strict=True):
-        accuracy = 0.5 + (draws["top"] - 0.5) * expit(draws["k"] * (middle - loss))
+        accuracy = 0.5 + 0.5 * ceiling * expit(middle + draws["k"] * (1 - loss / draws["m"]))
         assert value == pytest.approx(np.median(accuracy), rel=1e-9)
     # it goes on to the loss that the first step reaches, which lies below those seen
     left_end = drawn(figure.axes[0], "beyond")[0].get_ydata()[-1]
@@ -342,8 +354,9 @@ def test_second_step_is_the_laws_accuracy_at_a_known_task_loss(fit: bf.Fit) -> N
 def test_bands_of_the_second_step_hold_its_own_doubt_alone(fit: bf.Fit) -> None:
     later = steps.second_step(fit, "task_loss")
     assert [*later.law.inputs] == ["chance", "task_loss_given"]
-    assert {*later.law.parameters} == {"top", "k", "L0", "follow"}
-    assert [plan.name for plan in later.plans] == ["top", "k", "L0", "follow", "sigma_task_loss", "sigma_accuracy"]
+    assert {*later.law.parameters} == {"m", "q", "room", "k", "follow"}
+    expected = ["m", "q", "room", "k", "follow", "sigma_task_loss", "sigma_accuracy"]
+    assert [plan.name for plan in later.plans] == expected
     scenarios = {"chance": 0.25, "task_loss_given": [0.8, 0.9], "task": "arc"}
     # the noise of task losses changes nothing
     quiet = {**scattered(TRUTH), "sigma_task_loss": 1e-6}
