@@ -126,8 +126,9 @@ class Runs:
             A law, or the name of one: its inputs and outputs are read, with the values that they may
             take.
         inputs
-            Roles of the inputs; by default those of params, tokens and flops that are there, those of
-            `law`, and every other role in `columns` and `derive`.
+            Roles of the inputs; by default those of params, tokens and flops that are there (with a `law` that
+            does not need them: that have no empty cells), those of `law`, and every other role in `columns` and
+            `derive`.
         outputs
             Observed outputs; ``loss`` by default, or those of `law`. With several, a run's cell of some may be
             empty.
@@ -173,9 +174,18 @@ class Runs:
         others = (*outputs, *groups, *_MEASURED)
         named = [role for role in (*where, *formulas) if role not in others]
         support = {**(read_for.support if read_for else {}), **(support or {})}
+        notes: list[str] = []
         if inputs is None:
             roles = [role for role in STANDARD if role not in others and (role in df.columns or role in named)]
             roles += ([] if read_for is None else list(read_for.inputs)) + named
+            if read_for is not None:
+                needed = {*read_for.inputs, *named}
+                holes = [role for role in roles if role not in needed and df[role].isna().any()]
+                roles = [role for role in roles if role not in holes]
+                notes = [
+                    f"column '{role}' is left out: some of its cells are empty, and {read_for.id} does not need it"
+                    for role in holes
+                ]
         else:
             roles = [*inputs, *(role for role in formulas if role not in others)]
         roles = list(dict.fromkeys(roles))
@@ -212,7 +222,7 @@ class Runs:
         )
         counted = read_for is not None and any(part.noise.counted for part in read_for.outputs.values())
         # equal counts are no sign of a copied row
-        for warning in (*reader.warnings, *([] if counted else runs._repeated())):
+        for warning in (*notes, *reader.warnings, *([] if counted else runs._repeated())):
             warnings.warn(f"{name}: {warning}", DataWarning, skip_file_prefixes=(str(Path(__file__).parent),))
         return runs
 

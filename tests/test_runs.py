@@ -570,3 +570,15 @@ def test_a_part_of_the_runs_without_an_output_cannot_be_fitted() -> None:
     runs = Runs.from_frame(two_outputs(), law="llama3_two_step").select(np.array([False, False, True]))
     with pytest.raises(DataError, match="no run has a value of 'accuracy'"):
         require(runs, Needs(inputs=("flops",), outputs=("task_loss", "accuracy")))
+
+
+def test_a_column_with_holes_that_the_law_does_not_need_is_left_out() -> None:
+    table = pd.DataFrame({"params": [1e8, 2e8, 4e8], "flops": [1e18, None, 4e18], "loss": [3.0, 2.8, 2.6]})
+    with pytest.warns(DataWarning, match="'flops' is left out: some of its cells are empty, and kaplan_n"):
+        runs = Runs.from_frame(table, law="kaplan_n")
+    assert runs.inputs == ("params",)
+    # asked for by name, or needed, its holes are faults
+    with pytest.raises(DataError, match="flops"):
+        Runs.from_frame(table, law="kaplan_n", inputs=["params", "flops"])
+    with pytest.raises(DataError, match="params"):
+        Runs.from_frame(table.assign(params=[1e8, None, 4e8]), law="kaplan_n")
