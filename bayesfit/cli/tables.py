@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bayesfit.cli.options import Allow, By, Column, Derive, Json, Loss, LossSe, NItems, RunsFile, Seed
+from bayesfit.cli.options import (
+    Allow,
+    By,
+    Chance,
+    Column,
+    Derive,
+    Json,
+    Loss,
+    LossSe,
+    Metric,
+    Models,
+    NItems,
+    RunsFile,
+    Seed,
+    Tasks,
+)
 from bayesfit.cli.screen import Screen, shown
 from bayesfit.errors import DataError, Fault
 
@@ -34,27 +49,37 @@ def check_data(
     loss: Loss = None,
     loss_se: LossSe = None,
     n_items: NItems = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    metric: Metric = None,
+    chance: Chance = None,
     output: Annotated[
         list[str] | None,
-        typer.Option("--output", metavar="NAME", help="What was observed, without --law; 'loss' unless told."),
+        typer.Option(
+            "--output",
+            metavar="NAME",
+            help="What was observed, without --law; unless told 'loss', of tasks 'accuracy'.",
+        ),
     ] = None,
     allow: Allow = None,
     json: Json = False,
 ) -> None:
     """Read a table of runs; say how it is understood and every fault it has."""
-    from bayesfit.cli.reading import columns_of, named, names, read_law, read_runs
+    from bayesfit.cli.reading import columns_of, named, names, read_evals, read_law, read_runs
     from bayesfit.needs import Needs, faults_for
 
     screen = Screen(json=json)
     groups, found = names(by or ()), None
-    if law is not None:
-        typed = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
-        found = read_law(law, typed, columns_of(file) if "=" in law else ())
     runs: Runs | None = None
     faults: tuple[Fault, ...] = ()
     try:
+        table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
+        if law is not None:
+            typed = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
+            found = read_law(law, typed, columns_of(file, table) if "=" in law else ())
         runs = read_runs(
             file,
+            table=table,
             laws=[] if found is None else [found],
             by=groups,
             column=column or (),
@@ -63,7 +88,7 @@ def check_data(
             loss_se=loss_se,
             n_items=n_items,
             allow=[word.value for word in allow or ()],
-            outputs=names(output or ()) or ("loss",),
+            outputs=names(output or ()) or ("accuracy" if table is not None and "accuracy" in table else "loss",),
         )
     except DataError as error:
         faults = error.faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,17 @@ def test_a_wide_table_is_fitted(wide: Path, fitted: dict[str, Any]) -> None:
     assert fitted["runs"].levels("task") == ("sciq", "mine")
     assert fitted["runs"].n_items is None
     assert len(fitted["runs"]) == 23
+
+
+def test_results_are_checked_as_they_are_fitted(wide: Path) -> None:
+    said = run("check-data", wide, "--tasks", "hellaswag,piqa", *LAW, *BY).stdout
+    assert "task: 2 levels: hellaswag 12, piqa 11" in said
+    assert "No faults" in said
+    # without a law, accuracies are what was observed
+    alone = run("check-data", wide, "--tasks", "hellaswag").stdout
+    assert re.search(r"accuracy +output", alone)
+    wrong = run("check-data", wide, "--tasks", "piqua=piqa", code=1)
+    assert "--chance 'piqua=0.25'" in squeezed(wrong.stderr)
 
 
 def test_models_are_joined_to_tables_too(wide: Path, fitted: dict[str, Any]) -> None:
