@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bayesfit.runs import Runs
     from bayesfit.simulation import simulate
     from bayesfit.store import load
+    from bayesfit.trend import missed_turns, trend_shapes
 
 __version__ = "0.1.0"
 
@@ -74,9 +75,11 @@ _HOME = {
     "laws": "catalog",
     "learn_population": "population",
     "load": "store",
+    "missed_turns": "trend",
     "read_harness": "evals",
     "read_wide": "evals",
     "simulate": "simulation",
+    "trend_shapes": "trend",
 }
 
 __all__ = [
@@ -112,9 +115,11 @@ __all__ = [
     "laws",
     "learn_population",
     "load",
+    "missed_turns",
     "read_harness",
     "read_wide",
     "simulate",
+    "trend_shapes",
 ]
 
 

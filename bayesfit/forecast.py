@@ -135,7 +135,7 @@ def forecast(
     allow_unconverged: bool = False,
     seed: int | None = None,
 ) -> Forecast:
-    """Forecast runs from a fit.
+    """Forecast runs from a fit; warn where the runs turn and the fitted law cannot (`bayesfit.trend`).
 
     Parameters
     ----------
@@ -171,6 +171,9 @@ def forecast(
             f"bayesfit.forecast.forecast_tables(fit, scenarios), or `bayesfit forecast --scenarios FILE --out FILE`"
         )
     name = fit.law.pick_output(output, unobserved=True)
+    from bayesfit.trend import warn_of_turns
+
+    warn_of_turns(fit, name)
     found = forecast_rows(fit, table, name, seed=fit.seed if seed is None else seed, converged=converged)
     _warn_if_far(float(found.distance.max(initial=0.0)))
     return found
@@ -187,7 +190,7 @@ def forecast_tables(
     seed: int | None = None,
     block: int | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Forecast any number of scenarios in bounded memory.
+    """Forecast any number of scenarios in bounded memory; warn as `forecast` does.
 
     Parameters
     ----------
@@ -212,6 +215,9 @@ def forecast_tables(
     count = fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"]
     block = max(1, STREAMED // count) if block is None else block
     name, stream, done, far = fit.law.pick_output(output, unobserved=True), fit.seed if seed is None else seed, 0, 0.0
+    from bayesfit.trend import warn_of_turns
+
+    warn_of_turns(fit, name)
     for part in (scenarios,) if isinstance(scenarios, pd.DataFrame) else scenarios:
         try:
             table = read_scenarios(part, fit)
