@@ -15,8 +15,16 @@ from pymc.dims import math as pmath
 from pytensor.tensor.linalg import cholesky, solve_triangular
 
 from bayesfit.card import Law
+from bayesfit.correlation import (
+    correlated_of,
+    correlation_name,
+    correlation_pairs,
+    correlation_root,
+    partial_concentrations,
+    partial_name,
+)
 from bayesfit.expression import SEEN, Backend
-from bayesfit.geometry import Geometry, leaves_of, pilot
+from bayesfit.geometry import Geometry, correlated_columns, leaves_of, pilot
 from bayesfit.noise import Noise
 from bayesfit.pooling import Block, ParameterPlan, layout, outcomes, spread_name
 from bayesfit.priors import ResolvedPrior
@@ -131,7 +139,16 @@ class Build:
     @property
     def start(self) -> dict[str, Any]:
         """The pilot's optimum, as an initial point."""
-        return {"w": np.zeros(len(self.geometry.pull)), **self.geometry.spreads}
+        found: dict[str, Any] = {"w": np.zeros(len(self.geometry.pull)), **self.geometry.spreads}
+        group, together = correlated_of(self.plans)
+        if group:
+            found[partial_name(group)] = np.full(len(correlation_pairs(together)), 0.5)
+        return found
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the free variables."""
+        return list(self.start)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -149,7 +166,7 @@ class Build:
                 (name, part.noise.kind, part.noise.on, part.noise.nu, part.noise.quantile)
                 for name, part in self.law.outputs.items()
             ),
-            tuple((plan.name, plan.prior.family, plan.separate, plan.shared) for plan in self.plans),
+            tuple((plan.name, plan.prior.family, plan.separate, plan.shared, plan.correlated) for plan in self.plans),
             tuple((group, len(names)) for group, names in self.levels.items()),
             tuple((name, str(values.dtype)) for name, (_, values) in self.data.items()),
             tuple(self.numbers),
@@ -169,6 +186,9 @@ class Build:
             "latent": labels,
             **{group: list(names) for group, names in self.levels.items()},
         }
+        group, together = correlated_of(self.plans)
+        if group:
+            coords[correlation_name(group)] = correlation_pairs(together)
         with pm.Model(coords=coords) as model:
             data = self.unpacked(pm.Data("data", self.packed))
             known = {**data, **_parameters(self, data)}
@@ -245,7 +265,9 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
             for block in blocks
         ]
     )
-    z = _standard_normals(blocks, data["information"], data["pull"], scale)
+    mixing = _mixing(build.plans, blocks)
+    z = _standard_normals(blocks, data["information"], data["pull"], scale, mixing)
+    shifts = None if mixing is None else pt.dot(z[leaves_of(blocks)], mixing.T)
     entries = build.geometry.entries
     if entries.size:
         placed = data["population_centre"] + pt.dot(data["population_root"], z[entries])
@@ -266,6 +288,8 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
             piece = z[block.where]
             if block.offset:
                 group = str(block.group)
+                if shifts is not None and plan.correlated == group:
+                    piece = shifts[:, leaves_of(blocks)[0].tolist().index(block.where.start)]
                 offsets[group] = spreads[plan.name, group] * pmd.as_xtensor(piece, dims=(group,))
             else:
                 dims = () if block.group is None else (block.group,)
@@ -274,7 +298,23 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, scale: Any) -> Any:
+def _mixing(plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...]) -> Any:
+    """Return the root of the correlations of the leaves' columns; None where nothing correlates."""
+    group, together = correlated_of(plans)
+    if not group:
+        return None
+    b = partial_concentrations(len(together))
+    shares = pm.Beta(partial_name(group), alpha=b, beta=b, dims=correlation_name(group))
+    rows = correlation_root(2.0 * shares - 1.0, len(together), pt.sqrt)
+    columns = correlated_columns(blocks)
+    mixing: Any = pt.eye(leaves_of(blocks).shape[1])
+    for row, entries in zip(columns, rows, strict=True):
+        for column, entry in zip(columns, entries, strict=False):
+            mixing = pt.set_subtensor(mixing[row, column], entry)
+    return mixing
+
+
+def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, scale: Any, mixing: Any) -> Any:
     """Return the vector of standard normals, moved by the sampler through `w` as `bayesfit.geometry` says.
 
     Runs of different levels of a group meet in nothing but the rest of the vector, so where there
@@ -287,6 +327,7 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
     parts = [scale, pull, information[np.ix_(root, root)]]
     if leaves.size:
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
+        parts += [] if mixing is None else [mixing]
     order = np.argsort(np.concatenate([root, leaves.ravel()]))
 
     def normals(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
@@ -298,11 +339,15 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
             lower = cholesky(within)
             z = solve_triangular(lower.T, w[root] + solve_triangular(lower, pulled, lower=True), lower=False)
             return z[order], -pt.sum(pt.log(pt.diag(lower)))
-        cross, inner = leaf_blocks
+        cross, inner, *roots = leaf_blocks
         s = scale[leaves]
-        lowers = cholesky(s[:, :, None] * inner * s[:, None, :] + np.eye(leaves.shape[1]))
-        across = solve_triangular(lowers, s[:, :, None] * cross * t, lower=True, b_ndim=2)
-        pulls = solve_triangular(lowers, s * pull[leaves], lower=True, b_ndim=1)
+        inner, cross, own = s[:, :, None] * inner * s[:, None, :], s[:, :, None] * cross * t, s * pull[leaves]
+        for mixed in roots:
+            inner, cross = pt.matmul(mixed.T, pt.matmul(inner, mixed)), pt.matmul(mixed.T, cross)
+            own = pt.dot(own, mixed)
+        lowers = cholesky(inner + np.eye(leaves.shape[1]))
+        across = solve_triangular(lowers, cross, lower=True, b_ndim=2)
+        pulls = solve_triangular(lowers, own, lower=True, b_ndim=1)
         lower = cholesky(within - pt.sum(pt.matmul(across.mT, across), axis=0))
         pulled = pulled - pt.sum(pt.matmul(across.mT, pulls[:, :, None])[:, :, 0], axis=0)
         first = solve_triangular(lower.T, w[root] + solve_triangular(lower, pulled, lower=True), lower=False)
@@ -314,7 +359,8 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
         z, log_determinant = normals(w, *parts)
         return -0.5 * pt.sum(z**2) - 0.5 * np.log(2 * np.pi) * n + log_determinant
 
-    signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "") + "->(n)"
+    signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "")
+    signature += ("" if mixing is None else ",(p,p)") + "->(n)"
     w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
     return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
 

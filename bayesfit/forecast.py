@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesfit.correlation import correlated_of, correlations
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
 from bayesfit.expression import SEEN
 from bayesfit.pooling import ParameterPlan, spread_name, trials_of
@@ -328,6 +329,8 @@ def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.D
         for level in new:
             z = _population_draws(fit, plan.name, group, level, location)
             if group in plan.shared:
+                if group == plan.correlated:
+                    z = _correlated_draws(fit, plan.name, group, level, location)
                 drawn = fit.posterior[spread_name(plan.name, group)] * z
                 offsets[group] = xr.concat([offsets[group], drawn.assign_coords({group: level})], dim=group)
             else:
@@ -347,6 +350,16 @@ def _population_draws(fit: Fit, parameter: str, group: str, level: str, like: xr
     chains = {"chain": like["chain"], "draw": like["draw"]}
     shape = tuple(like.sizes[dim] for dim in chains)
     return xr.DataArray(rng.standard_normal(shape), dims=tuple(chains), coords=chains)
+
+
+def _correlated_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
+    """Return what `_population_draws` gives, correlated with the other parameters of that level."""
+    _, names = correlated_of(fit.plans)
+    place = names.index(parameter)
+    normals = [_population_draws(fit, name, group, level, like) for name in names[: place + 1]]
+    row = np.linalg.cholesky(correlations(fit.posterior, group, names))[..., place, : place + 1]
+    stacked = np.stack([one.transpose("chain", "draw").values for one in normals], axis=-1)
+    return normals[place].copy(data=(row * stacked).sum(axis=-1))
 
 
 def _with_new_level(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesfit.card import Law
+from bayesfit.correlation import correlated_of
 from bayesfit.errors import SpecError
 from bayesfit.expression import SEEN
 from bayesfit.pooling import Block, layout, outcomes, population_of, spread_name
@@ -379,7 +380,9 @@ def _start(problem: _Pilot, spreads: dict[str, float]) -> np.ndarray:
     return best
 
 
-def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def standard_normals(
+    geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarray, scale: np.ndarray, mixing: np.ndarray | None = None
+) -> np.ndarray:
     """Return the standard normals of draws of the vector that the sampler moves.
 
     Parameters
@@ -390,6 +393,9 @@ def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarra
         The layout of the vector.
     w, scale
         Draws, and the populations' standard deviations (one for locations), one row a draw.
+    mixing
+        Where parameters correlate over a group, the root of the correlations of the leaves' columns, one
+        matrix a draw.
 
     Notes
     -----
@@ -402,11 +408,13 @@ def standard_normals(geometry: Geometry, blocks: tuple[Block, ...], w: np.ndarra
         return np.asarray(np.linalg.solve(lower.T, w.T + np.linalg.solve(lower, geometry.pull)[:, None]).T)
     for start in range(0, len(w), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        z[rows] = _normals_of(geometry, leaves, w[rows], scale[rows])
+        z[rows] = _normals_of(geometry, leaves, w[rows], scale[rows], None if mixing is None else mixing[rows])
     return z
 
 
-def _normals_of(geometry: Geometry, leaves: np.ndarray, w: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _normals_of(
+    geometry: Geometry, leaves: np.ndarray, w: np.ndarray, scale: np.ndarray, mixing: np.ndarray | None
+) -> np.ndarray:
     root = np.setdiff1d(np.arange(w.shape[1]), leaves)
     t = scale[:, root]
     within = t[:, :, None] * geometry.information[np.ix_(root, root)] * t[:, None, :] + np.eye(root.size)
@@ -415,9 +423,10 @@ def _normals_of(geometry: Geometry, leaves: np.ndarray, w: np.ndarray, scale: np
         s = scale[:, leaves]
         inner = geometry.information[leaves[:, :, None], leaves[:, None, :]]
         cross = geometry.information[leaves[:, :, None], root]
-        lowers = np.linalg.cholesky(s[..., :, None] * inner * s[..., None, :] + np.eye(leaves.shape[1]))
-        across = np.linalg.solve(lowers, s[..., :, None] * cross * t[:, None, None, :])
-        pulls = np.linalg.solve(lowers, (s * geometry.pull[leaves])[..., None])
+        spread = s[..., :, None] * (np.eye(leaves.shape[1]) if mixing is None else mixing[:, None])
+        lowers = np.linalg.cholesky(spread.mT @ inner @ spread + np.eye(leaves.shape[1]))
+        across = np.linalg.solve(lowers, spread.mT @ cross * t[:, None, None, :])
+        pulls = np.linalg.solve(lowers, spread.mT @ geometry.pull[leaves][..., None])
         within = within - (across.mT @ across).sum(axis=1)
         pulled = pulled - (across.mT @ pulls).sum(axis=1)[..., 0]
     lower = np.linalg.cholesky(within)
@@ -429,13 +438,24 @@ def _normals_of(geometry: Geometry, leaves: np.ndarray, w: np.ndarray, scale: np
     return z
 
 
+def correlated_columns(blocks: tuple[Block, ...]) -> list[int]:
+    """Return the columns of the leaves that correlate, in the order of their parameters."""
+    group, _ = correlated_of([block.plan for block in blocks])
+    columns = [block for block in blocks if block.group == group]
+    return [place for place, block in enumerate(columns) if block.offset and block.plan.correlated]
+
+
 def leaves_of(blocks: tuple[Block, ...]) -> np.ndarray:
-    """Return the places of the leaves, one row a level; none where a single matrix is as quick."""
+    """Return the places of the leaves, one row a level; none where a single matrix is as quick.
+
+    The group over which parameters correlate, or the one with most entries.
+    """
     size = blocks[-1].where.stop
     groups = {block.group for block in blocks if block.group is not None}
     none: np.ndarray = np.zeros((0, 0), dtype=int)
-    if size <= _ONE_MATRIX or not groups:
+    correlated, _ = correlated_of([block.plan for block in blocks])
+    if not correlated and (size <= _ONE_MATRIX or not groups):
         return none
     count = {group: sum(len(block.labels) for block in blocks if block.group == group) for group in groups}
-    most = max(count, key=lambda group: count[group])
+    most = correlated or max(count, key=lambda group: count[group])
     return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,10 +16,12 @@ from bayesfit.priors import Prior, ResolvedPrior, pooled_prior
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
 
-How = Literal["complete", "partial", "none"]
+How = Literal["complete", "partial", "correlated", "none"]
 
 #: The name under which `Pooling.how` speaks of the noise scales.
 NOISE = "noise"
+#: The name under which it speaks of all parameters of the law that vary.
+EFFECTS = "effects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,11 @@ class Pooling:
         the interaction of two groups: what a family's level of a task has of its own beyond both.
     how
         Exceptions by parameter, such as ``{"alpha": "complete", "E": {"task": "none"}}``:
-        ``"complete"`` one value for all, ``"partial"`` levels drawn from a population, ``"none"``
+        ``"complete"`` one value for all, ``"partial"`` levels drawn from a population, ``"correlated"`` too,
+        where a level's parameters may lie off their centres together (over one group), ``"none"``
         every level on its own (over one group at most). ``"noise"`` stands for the noise scales,
-        which are partially pooled over the first group unless told otherwise.
+        which are partially pooled over the first group unless told otherwise, ``"effects"`` for all
+        parameters that vary and are not named.
     checkpoints
         The group that names the training run of each row, where rows are checkpoints of runs; see
         `bayesfit.checkpoints`.
@@ -54,6 +58,8 @@ class Pooling:
                         f"pooling of {name} is '{word}'{nearest(str(word), get_args(How))}; "
                         f"known: {', '.join(get_args(How))}"
                     )
+                if word == "correlated" and name == NOISE:
+                    raise SpecError("noise scales do not correlate with parameters; pool noise partially or completely")
                 if group and group not in self.by:
                     raise SpecError(f"pooling of {name} speaks of '{group}', which is not in by={list(self.by)}")
 
@@ -67,7 +73,7 @@ class Pooling:
 
     def of(self, name: str, default: Mapping[str, How]) -> dict[str, How]:
         """Return how `name` is pooled over each group of `by`."""
-        told = self.how.get(name, {})
+        told = self.how.get(name, {} if name == NOISE else self.how.get(EFFECTS, {}))
         words = dict.fromkeys(self.by, told) if isinstance(told, str) else told
         return {group: words.get(group, default[group]) for group in self.by}
 
@@ -88,6 +94,8 @@ class ParameterPlan:
         Groups whose levels are drawn from a population, adding on the link scale.
     spread
         Half-normal scale of each population's standard deviation on the link scale.
+    correlated
+        The group of `shared` over which its shifts correlate with those of other parameters, if any.
     """
 
     name: str
@@ -95,6 +103,7 @@ class ParameterPlan:
     separate: str | None = None
     shared: tuple[str, ...] = ()
     spread: float = 0.5
+    correlated: str | None = None
 
     def location(self, z: Any, functions: Backend) -> Any:
         """Return the population's centre on the link scale from its standard normals."""
@@ -149,7 +158,7 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
         For a parameter that does not exist, more than one group with ``"none"``, or a prior that
         comes out unusable on these runs.
     """
-    known = (*law.free, NOISE)
+    known = (*law.free, NOISE, EFFECTS)
     for name in pooling.how:
         if name not in known:
             raise SpecError(f"pooling speaks of '{name}'{nearest(name, known)}; {law.id} has {', '.join(known)}")
@@ -158,13 +167,30 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
         if parameter.role == "run":
             how: dict[str, How] = {pooling.checkpoints: "partial"}
         else:
-            how = pooling.of(name, dict.fromkeys(pooling.by, "partial" if parameter.varies else "complete"))
+            usual: dict[str, How] = dict.fromkeys(pooling.by, "partial" if parameter.varies else "complete")
+            how = pooling.of(name, usual)
+            if not parameter.varies and name not in pooling.how:
+                # whatever is said of all that vary
+                how = usual
         plans.append(_plan(name, parameter.prior, parameter.group_spread, how, runs))
     for output, noise_name in law.sigmas.items():
         noise = law.outputs[output].noise
         first: dict[str, How] = {group: "complete" if i else "partial" for i, group in enumerate(pooling.by)}
         plans.append(_plan(noise_name, noise.scale, noise.spread, pooling.of(NOISE, first), runs))
+    _check_correlated(plans)
     return tuple(plans)
+
+
+def _check_correlated(plans: Sequence[ParameterPlan]) -> None:
+    groups = [plan.correlated for plan in plans if plan.correlated]
+    if len(set(groups)) > 1:
+        raise SpecError(f"parameters may correlate over one group, found {', '.join(dict.fromkeys(groups))}")
+    if len(groups) == 1:
+        (name,) = (plan.name for plan in plans if plan.correlated)
+        raise SpecError(
+            f"only {name} is correlated over {groups[0]}, and nothing with it: name two parameters or more, or all "
+            f"that vary, pooling={{'{EFFECTS}': 'correlated'}}"
+        )
 
 
 def population_of(law: Law, blocks: tuple[Block, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -255,7 +281,10 @@ def outcomes(law: Law, output: str, runs: Runs) -> Outcomes:
 
 def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: Runs) -> ParameterPlan:
     separate = [group for group, word in how.items() if word == "none"]
-    shared = tuple(group for group, word in how.items() if word == "partial")
+    shared = tuple(group for group, word in how.items() if word in ("partial", "correlated"))
+    together = [group for group, word in how.items() if word == "correlated"]
+    if len(together) > 1:
+        raise SpecError(f"{name} can correlate with others over one group, found {', '.join(together)}")
     if len(separate) > 1:
         raise SpecError(f"{name} can stand on its own over one group at most, found {', '.join(separate)}")
     over = (*separate, *shared)
@@ -268,7 +297,12 @@ def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: 
     else:
         resolved = pooled_prior([level for group in over for level in _resolved_by_level(prior, name, group, runs)])
     return ParameterPlan(
-        name=name, prior=resolved, separate=separate[0] if separate else None, shared=shared, spread=spread
+        name=name,
+        prior=resolved,
+        separate=separate[0] if separate else None,
+        shared=shared,
+        spread=spread,
+        correlated=together[0] if together else None,
     )
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import pymc as pm
 import xarray as xr
 
+from bayesfit.correlation import correlated_of, correlation_name, correlation_pairs, correlation_root, partial_name
 from bayesfit.diagnostics import BULK, DIVERGENCES, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
 from bayesfit.errors import SpecError
-from bayesfit.geometry import standard_normals
+from bayesfit.geometry import correlated_columns, leaves_of, standard_normals
 from bayesfit.pooling import spread_name
 from bayesfit.priors import NUMPY_LINKS
 
@@ -187,7 +188,7 @@ def compiled(build: Build) -> Any:
     import nutpie
 
     if build.structure not in _COMPILED:
-        _COMPILED[build.structure] = nutpie.compile_pymc_model(build.model, var_names=["w", *build.geometry.spreads])
+        _COMPILED[build.structure] = nutpie.compile_pymc_model(build.model, var_names=build.drawn)
         if len(_COMPILED) > _MOST_COMPILED:
             _COMPILED.popitem(last=False)
     _COMPILED.move_to_end(build.structure)
@@ -202,7 +203,8 @@ def _initial_point(build: Build, entries: Iterable[str]) -> Callable[[Any], np.n
     """
     starts = {f"w_{place}": value for place, value in enumerate(build.start["w"])}
     starts |= {f"{name}_log__": np.log(value) for name, value in build.geometry.spreads.items()}
-    centre = np.array([starts[entry] for entry in entries])
+    # correlations start at none
+    centre = np.array([starts.get(entry, 0.0) for entry in entries])
 
     def point(seed: Any) -> np.ndarray:
         return centre + np.random.default_rng(seed).uniform(-1, 1, len(centre))
@@ -251,7 +253,12 @@ def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
         if block.offset:
             deviation = drawn[spread_name(block.plan.name, str(block.group))].transpose("chain", "draw").values
             scale[:, block.where] = deviation.reshape(-1, 1)
-    z = build.geometry.placed(standard_normals(build.geometry, blocks, flat, scale)).reshape(w.shape)
+    mixing, correlations = _correlated(build, drawn)
+    normals = standard_normals(build.geometry, blocks, flat, scale, mixing)
+    if mixing is not None:
+        leaves = leaves_of(blocks)
+        normals[:, leaves] = normals[:, leaves] @ mixing.mT
+    z = build.geometry.placed(normals).reshape(w.shape)
     chains = {"chain": drawn["chain"].values, "draw": drawn["draw"].values}
     latent: dict[str, xr.DataArray] = {}
     for block in blocks:
@@ -273,13 +280,37 @@ def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
             named[f"{plan.name}_population"] = plan.prior.value(location, NUMPY_LINKS)
         for group in plan.shared:
             named[spread_name(plan.name, group)] = drawn[spread_name(plan.name, group)]
+    named |= correlations
     order = ("chain", "draw", *levels)
     return xr.DataTree.from_dict(
         {
-            "posterior": xr.Dataset(named).transpose(*order, missing_dims="ignore"),
+            "posterior": xr.Dataset(named).transpose(*order, ..., missing_dims="ignore"),
             "latent": xr.Dataset(latent).transpose(*order, missing_dims="ignore"),
         }
     )
+
+
+def _correlated(build: Build, drawn: xr.Dataset) -> tuple[np.ndarray | None, dict[str, xr.DataArray]]:
+    """Return the root of the correlations of the leaves' columns in each draw, and the correlations by name."""
+    group, together = correlated_of(build.plans)
+    if not group:
+        return None, {}
+    name = correlation_name(group)
+    shares = drawn[partial_name(group)].transpose("chain", "draw", ...).values
+    partials = np.moveaxis(2.0 * shares - 1.0, -1, 0).reshape(shares.shape[-1], -1)
+    count = len(together)
+    root = np.zeros((partials.shape[1], count, count))
+    for row, entries in enumerate(correlation_root(partials, count, np.sqrt)):
+        for column, entry in enumerate(entries):
+            root[:, row, column] = entry
+    columns = correlated_columns(build.blocks)
+    mixing = np.tile(np.eye(leaves_of(build.blocks).shape[1]), (len(root), 1, 1))
+    mixing[:, np.array(columns)[:, None], columns] = root
+    matrix = root @ root.mT
+    pairs = [(row, column) for row in range(count) for column in range(row)]
+    values = np.stack([matrix[:, row, column] for row, column in pairs], axis=-1).reshape(shares.shape)
+    coords = {"chain": drawn["chain"].values, "draw": drawn["draw"].values, "pair": correlation_pairs(together)}
+    return mixing, {name: xr.DataArray(values, dims=("chain", "draw", "pair"), coords=coords)}
 
 
 @contextmanager

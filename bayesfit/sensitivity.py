@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesfit.correlation import CONCENTRATION, correlated_of, correlations
 from bayesfit.pooling import layout, population_of, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scores import log_density
@@ -55,6 +56,11 @@ def log_prior(fit: Fit) -> xr.DataArray:
             places.append(place)
         else:
             total = total - 0.5 * (place**2).sum([dim for dim in place.dims if dim not in ("chain", "draw")])
+    group, correlated = correlated_of(fit.plans)
+    if group:
+        # the prior of Lewandowski, Kurowicka, Joe 2009
+        determinants = np.linalg.slogdet(correlations(fit.posterior, group, correlated))[1]
+        total = total + (CONCENTRATION - 1) * determinants
     if places:
         # in the order of the population's entries
         order = np.argsort(np.argsort(entries))

@@ -92,7 +92,8 @@ def fit(
         typer.Option(
             "--pool",
             metavar="NAME=HOW",
-            help="How a parameter varies over groups: complete, partial or none; alpha=complete, E.task=none.",
+            help="How a parameter varies over groups: complete, partial, correlated or none, such as alpha=complete, "
+            "E.task=none; effects=correlated for all.",
         ),
     ] = None,
     checkpoints: Annotated[
