@@ -307,9 +307,10 @@ def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: 
 
 
 def _resolved_by_level(prior: Prior, name: str, group: str, runs: Runs) -> list[ResolvedPrior]:
-    codes = runs.codes(group)
+    codes, everything = runs.codes(group), runs.summaries()
     return [
-        prior.resolve(runs.select(codes == code).summaries(), f"{name} in {group} '{level}'")
+        # a level that shows nothing of a column is taken to be as the others
+        prior.resolve({**everything, **runs.select(codes == code).summaries()}, f"{name} in {group} '{level}'")
         for code, level in enumerate(runs.levels(group))
     ]
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import bayesfit as bf
+from bayesfit.pooling import Pooling, plan_parameters
 from bayesfit.scores import log_score
 
 pytestmark = pytest.mark.xdist_group("two_steps")
@@ -76,3 +77,15 @@ def test_both_routes_to_an_accuracy_are_compared_in_one_call() -> None:
         workers=1,
     )
     assert list(comparison.table.index.sort_values()) == ["llama3_two_step", "log_acc_power"]
+
+
+def test_a_task_without_losses_takes_the_scale_of_the_others() -> None:
+    """One loss a model serves all its tasks: it stands in the rows of one of them."""
+    table = simulated(1).to_frame().assign(task=["one", "two"] * 20)
+    table.loc[table["task"] == "two", "task_loss"] = np.nan
+    runs = bf.Runs.from_frame(
+        table.dropna(subset=["task_loss", "accuracy"], how="all"), law="llama3_two_step", groups=["task"]
+    )
+    plans = {plan.name: plan for plan in plan_parameters(bf.law("llama3_two_step"), runs, Pooling(by=("task",)))}
+    alone = bf.law("llama3_two_step").parameters["L0"].prior.resolve(runs.summaries())
+    assert plans["L0"].prior.mu == pytest.approx(alone.mu)
