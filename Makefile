@@ -3,7 +3,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow examples index tables lint format lock clean
+.PHONY: help env demo test test-slow benchmark-tasks examples index tables lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ index: env ## write the table of laws in models/README.md anew
 
 tables: env ## recompute the recovery table in tests/recovery (two hours)
 	$(PY) -m tests.recovery
+
+benchmark-tasks: env ## score forecasts of task accuracies on the published studies (BAYESFIT_DATA, ten minutes)
+	$(PY) -m tests.benchmarks.tasks $(or $(BAYESFIT_DATA),../shared/data)
 
 examples: env ## run the examples at full length, with their figures
 	@set -e; for script in examples/[0-9]*.py; do echo "$$script"; $(PY) $$script; done
