@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesfit.averaging import average
     from bayesfit.backtesting import Backtest, Folds, backtest
+    from bayesfit.capability import Capabilities, capabilities
     from bayesfit.card import Law
     from bayesfit.catalog import law, laws
     from bayesfit.comparison import Comparison, compare, compare_laws
+    from bayesfit.components import Components, principal_components
     from bayesfit.equivalence import equivalent_compute
     from bayesfit.errors import (
         BayesfitError,
@@ -46,7 +48,9 @@ _HOME = {
     "Backtest": "backtesting",
     "BayesfitError": "errors",
     "BayesfitWarning": "errors",
+    "Capabilities": "capability",
     "Comparison": "comparison",
+    "Components": "components",
     "ConvergenceWarning": "errors",
     "DataError": "errors",
     "DataWarning": "errors",
@@ -67,6 +71,7 @@ _HOME = {
     "assess_risk": "risk",
     "average": "averaging",
     "backtest": "backtesting",
+    "capabilities": "capability",
     "compare": "comparison",
     "compare_laws": "comparison",
     "equivalent_compute": "equivalence",
@@ -76,6 +81,7 @@ _HOME = {
     "learn_population": "population",
     "load": "store",
     "missed_turns": "trend",
+    "principal_components": "components",
     "read_harness": "evals",
     "read_wide": "evals",
     "simulate": "simulation",
@@ -86,7 +92,9 @@ __all__ = [
     "Backtest",
     "BayesfitError",
     "BayesfitWarning",
+    "Capabilities",
     "Comparison",
+    "Components",
     "ConvergenceWarning",
     "DataError",
     "DataWarning",
@@ -107,6 +115,7 @@ __all__ = [
     "assess_risk",
     "average",
     "backtest",
+    "capabilities",
     "compare",
     "compare_laws",
     "equivalent_compute",
@@ -116,6 +125,7 @@ __all__ = [
     "learn_population",
     "load",
     "missed_turns",
+    "principal_components",
     "read_harness",
     "read_wide",
     "simulate",
