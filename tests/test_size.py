@@ -21,7 +21,7 @@ law = bf.Law.from_text(
     "accuracy = (q + (1 - q)*room)*expit(log(q/((1 - q)*room)) + fall)",
     priors={{
         "s": "LogNormal(0, 0.7)", "t": "LogNormal(0, 0.7)", "alpha": "LogNormal(log(0.3), 0.4)",
-        "beta": "LogNormal(log(0.3), 0.4)", "q": "LogitNormal(0, 1)", "room": "LogitNormal(1.5, 1)",
+        "beta": "LogNormal(log(0.3), 0.4)", "q": "LogitNormal(0, 1, 0, 1)", "room": "LogitNormal(1.5, 1, 0, 1)",
     }},
     noise=bf.Noise(on="logit", scale=bf.Prior.parse("HalfNormal(0.3)")),
     id="large",
