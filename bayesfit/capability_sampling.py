@@ -12,7 +12,7 @@ import xarray as xr
 
 from bayesfit.benchmark_table import BenchmarkTable
 from bayesfit.components import principal_components
-from bayesfit.diagnostics import BULK, ESS_PER_CHAIN, TAIL, Diagnostics, _bfmi, _depth, _divergences, _ess, _r_hat
+from bayesfit.diagnostics import Diagnostics, sampling_checks
 from bayesfit.factors import build_model, find_frame, given
 
 if TYPE_CHECKING:
@@ -69,64 +69,26 @@ def _compiled(shapes: tuple[tuple[str, tuple[int, ...]], ...], families: int, fa
 
 def _sample(arrays: dict[str, np.ndarray], coords: dict[str, list[str]], settings: Sampling) -> xr.DataTree:
     """Return the draws; if their checks fail, those of a second attempt with more care."""
-    import nutpie
-    from threadpoolctl import threadpool_limits
+    from bayesfit.sampling import kept, run_nuts, statistics
 
     shapes = tuple((name, np.shape(array)) for name, array in arrays.items())
     vector = np.concatenate([np.ravel(array).astype(float) for array in arrays.values()])
     compiled = _compiled(shapes, len(coords["family"]), len(coords["factor"])).with_data(data=vector)
     tree = xr.DataTree()
-    for thin, accept in _ATTEMPTS:
+    for number, (thin, accept) in enumerate(_ATTEMPTS, start=1):
         run = replace(settings, draws=settings.draws * thin, tune=settings.tune * thin)
-        # chains run side by side, and twice as fast as when each wants all cores for its linear algebra
-        with threadpool_limits(limits=1, user_api="blas"):
-            drawn = nutpie.sample(
-                compiled,
-                draws=run.draws,
-                tune=run.tune,
-                chains=run.chains,
-                cores=run.cores,
-                seed=run.seed,
-                save_warmup=False,
-                progress_bar=run.progress,
-                target_accept=accept,
-            )
-        if drawn["posterior"].sizes["draw"] < run.draws:
-            # the sampler hands over what it has when it is interrupted; part of a fit is none
-            raise KeyboardInterrupt("sampling was stopped")
-        stats = drawn["sample_stats"].to_dataset()
-        divergences = int(stats["diverging"].sum())
-        stats = stats.drop_vars([name for name in stats.data_vars if stats[name].dtype == object])
+        drawn = run_nuts(compiled, run, target_accept=accept)
         # the sampler's own vector says nothing that the named parameters do not
         posterior = drawn["posterior"].to_dataset().drop_vars("z", errors="ignore")
         posterior = posterior.assign_coords({dim: names for dim, names in coords.items() if dim in posterior.dims})
-        tree = xr.DataTree.from_dict({"posterior": _kept(posterior, thin), "sample_stats": _kept(stats, thin)})
-        tree["sample_stats"].attrs |= {"thin": thin, "divergences": divergences, "target_accept": accept}
+        stats = statistics(drawn, thin, accept, number)
+        tree = xr.DataTree.from_dict({"posterior": kept(posterior, thin), "sample_stats": stats})
         if diagnose_draws(tree).passed:
             break
     return tree
 
 
-def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:
-    """Return every `thin`-th draw, numbered anew."""
-    kept = data.isel(draw=slice(thin - 1, None, thin))
-    return kept.assign_coords(draw=range(kept.sizes["draw"]))
-
-
 def diagnose_draws(idata: xr.DataTree) -> Diagnostics:
     """Check convergence and sampling trouble of draws (``posterior``, ``sample_stats``) that come from no law."""
-    from arviz_stats import ess, rhat
-
-    draws, stats = idata["posterior"].to_dataset(), idata["sample_stats"].to_dataset()
-    chains = draws.sizes["chain"]
-    needed = ESS_PER_CHAIN * chains
     more = "draw more (draws=4000, tune=2000), or take fewer factors"
-    results = (
-        _r_hat(draws, rhat, more, chains),
-        _ess(draws, ess, BULK, needed, more),
-        _ess(draws, ess, TAIL, needed, more),
-        _divergences(stats),
-        _depth(stats),
-        _bfmi(stats),
-    )
-    return Diagnostics(results=results)
+    return Diagnostics(results=sampling_checks(idata, more))

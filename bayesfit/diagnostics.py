@@ -98,23 +98,27 @@ def diagnose(idata: xr.DataTree, plans: tuple[ParameterPlan, ...]) -> Diagnostic
         R-hat (rank-normalised, split; Vehtari et al. 2021), bulk and tail effective sample size,
         divergences, tree depth, E-BFMI (Betancourt 2016), and prior-posterior conflict.
     """
+    more = "draw more (draws=2000, tune=2000), or give the law tighter priors or more runs"
+    conflict = _conflict(idata["latent"].to_dataset(), idata["posterior"].to_dataset(), plans)
+    return Diagnostics(results=(*sampling_checks(idata, more), conflict))
+
+
+def sampling_checks(idata: xr.DataTree, more: str) -> tuple[CheckResult, ...]:
+    """Check whether chains agree and whether sampling had trouble; `more` is what to do about too few draws."""
     from arviz_stats import ess, rhat
 
     draws = idata["posterior"].to_dataset()
     stats = idata["sample_stats"].to_dataset()
     chains = draws.sizes["chain"]
     needed = ESS_PER_CHAIN * chains
-    more = "draw more (draws=2000, tune=2000), or give the law tighter priors or more runs"
-    results = [
+    return (
         _r_hat(draws, rhat, more, chains),
         _ess(draws, ess, BULK, needed, more),
         _ess(draws, ess, TAIL, needed, more),
         _divergences(stats),
         _depth(stats),
         _bfmi(stats),
-        _conflict(idata["latent"].to_dataset(), draws, plans),
-    ]
-    return Diagnostics(results=tuple(results))
+    )
 
 
 def _flat(data: Any) -> list[tuple[str, float]]:

@@ -103,15 +103,9 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
     for number in range(1, attempts + 1):
         run = replace(settings, draws=settings.draws * thin, tune=settings.tune * min(thin, 4))
         drawn = _drawn(build, run, told, {**nuts, "target_accept": accept})
-        if drawn["posterior"].sizes["draw"] < settings.draws * thin:
-            # the sampler hands over what it has when it is interrupted; part of a fit is none
-            raise KeyboardInterrupt("sampling was stopped")
-        tree = posterior(build, _kept(drawn["posterior"].to_dataset(), thin))
-        stats = drawn["sample_stats"].to_dataset()
-        divergences = int(stats["diverging"].sum())
-        # columns of Python objects (texts about divergences) cannot be stored in a file
-        stats = _kept(stats.drop_vars([name for name in stats.data_vars if stats[name].dtype == object]), thin)
-        stats.attrs |= {"target_accept": accept, "thin": thin, "attempts": number, "divergences": divergences}
+        tree = posterior(build, kept(drawn["posterior"].to_dataset(), thin))
+        stats = statistics(drawn, thin, accept, number)
+        divergences = stats.attrs["divergences"]
         tree["sample_stats"] = xr.DataTree(stats)
         report = diagnose(tree, build.plans)
         # the check forgives one divergence in a thousand draws; another attempt usually has none
@@ -141,13 +135,22 @@ def _drawn(build: Build, settings: Sampling, told: Mapping[str, Any], nuts: Mapp
             "nuts": nuts,
         }
         with build.model, _quiet(), _one_thread():
-            drawn: xr.DataTree = pm.sample(**arguments)
-        return drawn
+            return _whole(pm.sample(**arguments), settings.draws)
+    return run_nuts(compiled(build), settings, **{"adaptation": _metric(build), **nuts})
+
+
+def run_nuts(model: Any, settings: Sampling, **nuts: Any) -> xr.DataTree:
+    """Return the draws of a compiled model.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If sampling was stopped: the sampler hands over what it has then, and part of a fit is none.
+    """
     import nutpie
 
-    model = compiled(build)
     with _one_thread():
-        drawn = nutpie.sample(
+        drawn: xr.DataTree = nutpie.sample(
             model,
             draws=settings.draws,
             tune=settings.tune,
@@ -156,8 +159,14 @@ def _drawn(build: Build, settings: Sampling, told: Mapping[str, Any], nuts: Mapp
             seed=settings.seed,
             save_warmup=False,
             progress_bar=settings.progress,
-            **{"adaptation": _metric(build), **nuts},
+            **nuts,
         )
+    return _whole(drawn, settings.draws)
+
+
+def _whole(drawn: xr.DataTree, draws: int) -> xr.DataTree:
+    if drawn["posterior"].sizes["draw"] < draws:
+        raise KeyboardInterrupt("sampling was stopped")
     return drawn
 
 
@@ -203,8 +212,10 @@ def _initial_point(build: Build, entries: Iterable[str]) -> Callable[[Any], np.n
     """
     starts = {f"w_{place}": value for place, value in enumerate(build.start["w"])}
     starts |= {f"{name}_log__": np.log(value) for name, value in build.geometry.spreads.items()}
+    group, _ = correlated_of(build.plans)
     # correlations start at none
-    centre = np.array([starts.get(entry, 0.0) for entry in entries])
+    none = f"{partial_name(group)}_logodds__" if group else None
+    centre = np.array([0.0 if none and entry.startswith(none) else starts[entry] for entry in entries])
 
     def point(seed: Any) -> np.ndarray:
         return centre + np.random.default_rng(seed).uniform(-1, 1, len(centre))
@@ -234,12 +245,22 @@ def _more_care(
     return accept, min(thin, _MOST_THINNING)
 
 
-def _kept(data: xr.Dataset, thin: int) -> xr.Dataset:
+def statistics(drawn: xr.DataTree, thin: int, accept: float, attempt: int) -> xr.Dataset:
+    """Return the sampler's statistics of every `thin`-th draw, with how it was told to sample as attributes."""
+    stats = drawn["sample_stats"].to_dataset()
+    divergences = int(stats["diverging"].sum())
+    # columns of Python objects (texts about divergences) cannot be stored in a file
+    stats = kept(stats.drop_vars([name for name in stats.data_vars if stats[name].dtype == object]), thin)
+    stats.attrs |= {"target_accept": accept, "thin": thin, "attempts": attempt, "divergences": divergences}
+    return stats
+
+
+def kept(data: xr.Dataset, thin: int) -> xr.Dataset:
     """Return every `thin`-th draw, numbered anew."""
     if thin == 1:
         return data
-    kept = data.isel(draw=slice(thin - 1, None, thin))
-    return kept.assign_coords(draw=range(kept.sizes["draw"]))
+    thinned = data.isel(draw=slice(thin - 1, None, thin))
+    return thinned.assign_coords(draw=range(thinned.sizes["draw"]))
 
 
 def posterior(build: Build, drawn: xr.Dataset) -> xr.DataTree:
