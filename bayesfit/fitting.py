@@ -62,6 +62,11 @@ class Fit:
         return self.idata["posterior"].to_dataset()
 
     @cached_property
+    def _turns(self) -> dict[str, pd.DataFrame]:
+        """What `bayesfit.trend.missed_turns` finds, by output: forecasts ask it again and again."""
+        return {}
+
+    @cached_property
     def _diagnostics(self) -> Diagnostics:
         from bayesfit.diagnostics import diagnose
 

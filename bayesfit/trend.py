@@ -214,11 +214,13 @@ def warn_of_turns(fit: Fit, output: str) -> None:
     """
     if output not in fit.law.outputs:
         return
-    try:
-        found = missed_turns(fit, output=output)
-    except SpecError:
-        # no x that could be told apart: there is no trend to speak of
-        return
+    if output not in fit._turns:
+        try:
+            fit._turns[output] = missed_turns(fit, output=output)
+        except SpecError:
+            # no x that could be told apart: there is no trend to speak of
+            fit._turns[output] = pd.DataFrame(columns=pd.Index(["prob"]))
+    found = fit._turns[output]
     found = found[found["prob"] >= ALARM]
     if not len(found):
         return
