@@ -100,9 +100,9 @@ def test_an_unknown_one_is_told(tmp_path) -> None:
 def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     """A study of eight runs: the band at ten times the size narrows, and the fit tells that the prior made it so."""
     runs = study(np.random.default_rng(5), runs=8)
-    settings = {"draws": 500, "tune": 500, "seed": 1, "progress": False}
-    plain = bf.fit(runs, "chinchilla", **settings)
-    informed = bf.fit(runs, "chinchilla", population=learnt, **settings)
+    plain = bf.fit(runs, "chinchilla", draws=500, tune=500, seed=1, progress=False)
+    # alpha's sensitivity is .054; from 2000 draws in all it is found as anything from .04 to .07
+    informed = bf.fit(runs, "chinchilla", population=learnt, draws=6000, seed=1, progress=False)
     at = {"params": 1.5e10, "tokens": 2e11}
     widths = [
         float(np.subtract(*fit.forecast(at, allow_unconverged=True).interval().iloc[0][["upper", "lower"]]))
@@ -111,6 +111,6 @@ def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     assert widths[1] < 0.8 * widths[0]
     assert np.corrcoef(*(np.log(informed.posterior[name].values.ravel()) for name in ("alpha", "beta")))[0, 1] > 0.3
     leaning = informed.sensitivity()
-    # .043 from these draws; it was above .05, where ArviZ speaks of leaning, with others of the same posterior
-    assert leaning.loc["alpha", "prior"] > 0.03
+    assert leaning.loc["alpha", "prior"] > 0.05
+    assert leaning.loc["beta", "prior"] > 0.1
     assert leaning.loc["sigma", "likelihood"] > 0.05
