@@ -125,7 +125,7 @@ def test_intervals_of_overtrained_and_large_models_hold() -> None:
     assert all_six()["coverage_90"] > 0.8
 
 
-@pytest.mark.xfail(strict=True, reason="5.1% on average; the recipe by corpus, recomputed, leaves 3.7%")
+@pytest.mark.xfail(strict=True, reason="off by 5.1% of the error on average, the published recipe by 3.7%")
 def test_three_corpora_at_once_beat_three_fits() -> None:
     row = all_six()
     assert row["ours"] <= row["published"]
@@ -146,7 +146,7 @@ def test_clip_errors_are_no_larger_than_power_laws_leave_them() -> None:
             328,
             id="clip",
             marks=pytest.mark.xfail(
-                strict=True, reason="79%: 63% of LAION-80M's, 73% of OpenAI's, whose slope is unknown"
+                strict=True, reason="90% intervals hold 79% (80 wanted): 63% on LAION-80M, 73% on OpenAI's set"
             ),
         ),
         pytest.param(
@@ -181,7 +181,7 @@ def test_ladder_errors_are_no_larger_than_published(size: str) -> None:
     assert row["ours"] <= row["published"]
 
 
-@pytest.mark.xfail(strict=True, reason="11 of 16, which were trained otherwise than the ladder")
+@pytest.mark.xfail(strict=True, reason="90% intervals hold 11 of 16: large models were trained in another way")
 def test_ladder_intervals_hold_thirteen_of_sixteen() -> None:
     row = rows(olmo.STUDY, "absolute error of accuracy, 7B and 13B").iloc[0]
     assert round(row["coverage_90"] * row["n"]) >= 13

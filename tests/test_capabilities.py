@@ -12,6 +12,7 @@ import pytest
 from scipy.special import expit
 
 import bayesfit as bf
+from bayesfit.capability import Method
 from tests.benchmarks import observational
 
 pytestmark = pytest.mark.xdist_group("capabilities")
@@ -73,36 +74,29 @@ def large(truth: Truth) -> np.ndarray:
     return ~(truth.table["flops"] <= 1e23).to_numpy()
 
 
-@pytest.fixture(scope="module")
-def fitted(truth: Truth, large: np.ndarray) -> bf.Capabilities:
+def fit_of(truth: Truth, large: np.ndarray, method: Method) -> bf.Capabilities:
     return bf.capabilities(
         truth.table,
         **ROLES,
         n_items=N_ITEMS,
         factors=2,
         hold_out=large,
-        method="factor",
+        method=method,
         draws=1000,
         cores=1,
         seed=1,
         progress=False,
     )
+
+
+@pytest.fixture(scope="module")
+def fitted(truth: Truth, large: np.ndarray) -> bf.Capabilities:
+    return fit_of(truth, large, "factor")
 
 
 @pytest.fixture(scope="module")
 def quick(truth: Truth, large: np.ndarray) -> bf.Capabilities:
-    return bf.capabilities(
-        truth.table,
-        **ROLES,
-        n_items=N_ITEMS,
-        factors=2,
-        hold_out=large,
-        method="components",
-        draws=1000,
-        cores=1,
-        seed=1,
-        progress=False,
-    )
+    return fit_of(truth, large, "components")
 
 
 @pytest.mark.parametrize("which", ["fitted", "quick"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,22 +20,13 @@ from bayesfit.correlation import (
 )
 from bayesfit.errors import SpecError
 from bayesfit.geometry import standard_normals
-from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from bayesfit.pooling import How, Pooling, plan_parameters, spread_name
+from tests.calibration import LAW
 from tests.test_build import everything_of, expected_logp
 
 pytestmark = pytest.mark.xdist_group("correlation")
 
 NAMES = ("E", "a", "alpha")
-LAW = bf.Law.from_text(
-    "loss = E + a*(params/ref.params)**-alpha",
-    priors={
-        "E": "LogitNormal(1, 0.7, 0, 2)",
-        "a": "LogNormal(log(0.5), 0.5)",
-        "alpha": "LogNormal(log(0.3), 0.4)",
-    },
-    noise=bf.Noise(scale=bf.Prior.parse("LogNormal(log(0.01), 0.3)")),
-    id="together",
-)
 RHO = -0.9
 
 
@@ -60,9 +53,9 @@ def runs_of(levels: int, each: int, seed: int) -> bf.Runs:
 
 @pytest.mark.parametrize("levels", [3, 14])
 @pytest.mark.parametrize("how", [{"effects": "correlated"}, {"effects": "correlated", "E": "complete"}])
-def test_log_density_is_that_of_correlated_shifts(levels: int, how: dict[str, str]) -> None:
+def test_log_density_is_that_of_correlated_shifts(levels: int, how: dict[str, How]) -> None:
     runs = runs_of(levels, 6, 1)
-    plans = plan_parameters(LAW, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]
+    plans = plan_parameters(LAW, runs, Pooling(by=("family",), how=how))
     built = build(LAW, plans, runs)
     everything = everything_of(built)
     together = [name for name in NAMES if how.get(name) != "complete"]
@@ -122,7 +115,7 @@ def test_partial_correlations_give_the_lkj_prior() -> None:
 @pytest.fixture(scope="module")
 def fit() -> bf.Fit:
     return bf.fit(
-        runs_of(16, 6, 2),
+        runs_of(24, 6, 2),
         LAW,
         by=["family"],
         pooling={"effects": "correlated", "E": "complete", "noise": "complete"},
@@ -137,7 +130,7 @@ def test_the_correlation_is_found(fit: bf.Fit) -> None:
     assert fit.check().passed, fit.check()
     found = fit.posterior["correlation_family"].sel(pair="a~alpha").values.ravel()
     assert np.quantile(found, 0.05) < RHO < np.quantile(found, 0.95)
-    assert np.mean(found < -0.5) > 0.95
+    assert np.mean(found < -0.5) > 0.99
 
 
 def test_a_new_level_lies_off_in_the_same_way(fit: bf.Fit) -> None:
@@ -150,7 +143,7 @@ def test_a_new_level_lies_off_in_the_same_way(fit: bf.Fit) -> None:
     np.testing.assert_allclose(np.diagonal(matrix, axis1=-2, axis2=-1), 1.0)
 
 
-def test_a_correlated_fit_is_saved_and_scored(fit: bf.Fit, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_correlated_fit_is_saved_and_scored(fit: bf.Fit, tmp_path: Path) -> None:
     fit.save(tmp_path / "fit.nc")
     again = bf.load(tmp_path / "fit.nc")
     new = {"params": 1e10, "family": "new"}
@@ -170,4 +163,4 @@ def test_a_correlated_fit_is_saved_and_scored(fit: bf.Fit, tmp_path) -> None:  #
 def test_what_cannot_correlate_is_refused(how: dict[str, str], said: str) -> None:
     runs = runs_of(3, 6, 1)
     with pytest.raises(SpecError, match=said):
-        plan_parameters(LAW, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]
+        plan_parameters(LAW, runs, Pooling(by=("family",), how=how))  # type: ignore[arg-type]  # wrong on purpose

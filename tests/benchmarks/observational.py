@@ -58,6 +58,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 import bayesfit as bf
+from bayesfit.capability import Method
 
 TABLE = Path(__file__).parent / "tasks" / "observational.csv"
 BENCHMARKS = ("MMLU", "ARC-C", "HellaSwag", "Winograd", "TruthfulQA", "XWinograd", "HumanEval")
@@ -170,7 +171,7 @@ def published_method(question: Question, k: int = 3) -> dict[str, Any]:
     }
 
 
-def ours(question: Question, method: str, factors: int, seed: int = 0) -> dict[str, Any]:
+def ours(question: Question, method: Method, factors: int, seed: int = 0) -> dict[str, Any]:
     """Return the scores of a fit that sees every model's benchmarks, and the target of the small ones."""
     tasks = (*question.benchmarks, question.target)
     fit = bf.capabilities(
@@ -180,7 +181,7 @@ def ours(question: Question, method: str, factors: int, seed: int = 0) -> dict[s
         chance={name: CHANCE[name] for name in tasks},
         n_items={name: N_ITEMS[name] for name in tasks if name in N_ITEMS},
         factors=factors,
-        method=method,  # type: ignore[arg-type]
+        method=method,
         hold_out=~question.train,
         draws=1000,
         tune=500,
