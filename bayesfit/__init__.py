@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bayesfit.catalog import law, laws
     from bayesfit.comparison import Comparison, compare, compare_laws
     from bayesfit.components import Components, principal_components
+    from bayesfit.discrepancy import Structure
     from bayesfit.equivalence import equivalent_compute
     from bayesfit.errors import (
         BayesfitError,
@@ -68,6 +69,7 @@ _HOME = {
     "Runs": "runs",
     "SpecError": "errors",
     "StoredFitError": "errors",
+    "Structure": "discrepancy",
     "assess_risk": "risk",
     "average": "averaging",
     "backtest": "backtesting",
@@ -112,6 +114,7 @@ __all__ = [
     "Runs",
     "SpecError",
     "StoredFitError",
+    "Structure",
     "assess_risk",
     "average",
     "backtest",

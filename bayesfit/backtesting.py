@@ -13,6 +13,7 @@ from bayesfit.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
+    from bayesfit.discrepancy import Kind, Structure
     from bayesfit.fitting import Fit
     from bayesfit.runs import Allow, Runs
 
@@ -225,6 +226,7 @@ def backtest(
     by: Sequence[str] = (),
     pooling: Mapping[str, Any] | None = None,
     checkpoints: str = "",
+    structure: Structure | Kind | None = None,
     folds: Folds | None = None,
     output: str | None = None,
     draws: int = 500,
@@ -241,7 +243,7 @@ def backtest(
         All runs.
     law
         A law or its name.
-    by, pooling, checkpoints, draws, tune, chains, cores, seed
+    by, pooling, checkpoints, structure, draws, tune, chains, cores, seed
         As in `bayesfit.fit`.
     folds
         How runs are hidden; see `Folds`.
@@ -259,13 +261,16 @@ def backtest(
         If the runs leave nothing to hide.
     """
     from bayesfit.catalog import law as find
+    from bayesfit.discrepancy import with_structure
     from bayesfit.scores import score, scored_on_log
 
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)
+    if structure is not None:
+        law = with_structure(law, structure, runs)
     name = law.pick_output(output)
-    axis, origins = (folds or Folds()).cut(runs, len(law.free))
+    axis, origins = (folds or Folds()).cut(runs, law.n_parameters)
     rows = []
     for origin in origins:
         found = refit(

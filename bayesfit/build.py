@@ -25,8 +25,9 @@ from bayesfit.correlation import (
 )
 from bayesfit.expression import SEEN, Backend
 from bayesfit.geometry import Geometry, correlated_columns, leaves_of, pilot
+from bayesfit.knots import LABELS
 from bayesfit.noise import Noise
-from bayesfit.pooling import Block, ParameterPlan, layout, outcomes, spread_name
+from bayesfit.pooling import Block, ParameterPlan, layout, levels_of, outcomes, spread_name, spreading
 from bayesfit.priors import ResolvedPrior
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class Build:
                 for name, part in self.law.outputs.items()
             ),
             tuple((plan.name, plan.prior.family, plan.separate, plan.shared, plan.correlated) for plan in self.plans),
+            tuple((plan.name, plan.spread_sd > 0) for plan in self.plans if plan.knots is not None),
             tuple((group, len(names)) for group, names in self.levels.items()),
             tuple((name, str(values.dtype)) for name, (_, values) in self.data.items()),
             tuple(self.numbers),
@@ -211,11 +213,14 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
     runs
         The runs.
     """
-    groups = list(dict.fromkeys(group for plan in plans for group in plan.dims))
     geometry = pilot(law, plans, runs)
-    data: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
-        f"{group}_of_run": (("run",), runs.codes(group)) for group in groups
-    }
+    data: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+    for plan in plans:
+        for group in plan.dims:
+            for place, (code, weight) in enumerate(spreading(plan, group, runs)):
+                data[_code_name(plan, group, place)] = (("run",), code)
+                if plan.knots is not None:
+                    data[_weight_name(plan, place)] = (("run",), weight)
     numbers: dict[str, float] = {}
     for plan in plans:
         for key, value in plan.prior.arguments.items():
@@ -225,6 +230,8 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
                 data[f"{plan.name}_prior_{key}"] = ((plan.separate,), np.asarray(value, dtype=float))
         if plan.shared:
             numbers[f"{plan.name}_spread"] = plan.spread
+            if plan.spread_sd:
+                numbers[f"{plan.name}_spread_sd"] = plan.spread_sd
     used = frozenset[str]().union(*(equation.expression.names for equation in law.equations))
     data |= {name: (("run",), runs.values(name)) for name in law.inputs}
     numbers |= {name: value for name, value in sorted(runs.summaries().items()) if name in used}
@@ -245,7 +252,7 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
         law=law,
         geometry=geometry,
         plans=plans,
-        levels={group: runs.levels(group) for group in groups},
+        levels=levels_of(plans, runs),
         data=data,
         numbers=numbers,
     )
@@ -254,11 +261,7 @@ def build(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Build:
 def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return every parameter's value in each run."""
     blocks = build.blocks
-    spreads = {
-        (plan.name, group): pmd.HalfNormal(spread_name(plan.name, group), sigma=data[f"{plan.name}_spread"])
-        for plan in build.plans
-        for group in plan.shared
-    }
+    spreads = {(plan.name, group): _spread(plan, group, data) for plan in build.plans for group in plan.shared}
     scale = pt.concatenate(
         [
             (spreads[block.plan.name, str(block.group)].values if block.offset else 1.0) * np.ones(len(block.labels))
@@ -272,9 +275,6 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
     if entries.size:
         placed = data["population_centre"] + pt.dot(data["population_root"], z[entries])
         z = pt.set_subtensor(z[entries], placed)
-
-    def at(piece: Any, group: str) -> Any:
-        return piece.isel({group: data[f"{group}_of_run"]})
 
     values: dict[str, Any] = {}
     for plan in build.plans:
@@ -294,8 +294,40 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 dims = () if block.group is None else (block.group,)
                 location = symbolic.location(pmd.as_xtensor(piece if dims else piece[0], dims=dims), PYMC)
-        values[plan.name] = symbolic.value(location, offsets, PYMC, at)
+        values[plan.name] = symbolic.value(location, offsets, PYMC, _taking(plan, data))
     return values
+
+
+def _spread(plan: ParameterPlan, group: str, data: Mapping[str, Any]) -> Any:
+    """Return the standard deviation of a parameter over a group."""
+    name, typical = spread_name(plan.name, group), data[f"{plan.name}_spread"]
+    if plan.spread_sd:
+        return pmd.LogNormal(name, mu=pmath.log(typical), sigma=data[f"{plan.name}_spread_sd"])
+    return pmd.HalfNormal(name, sigma=typical)
+
+
+def _taking(plan: ParameterPlan, data: Mapping[str, Any]) -> Callable[[Any, str], Any]:
+    """Return what spreads a piece of a parameter over the runs: each takes its level's, or a sum over knots."""
+
+    def at(piece: Any, group: str) -> Any:
+        if plan.knots is None:
+            return piece.isel({group: data[_code_name(plan, group, 0)]})
+        terms = [
+            data[_weight_name(plan, place)] * piece.isel({group: data[_code_name(plan, group, place)]})
+            for place in range(len(LABELS))
+        ]
+        return sum(terms[1:], terms[0])
+
+    return at
+
+
+def _code_name(plan: ParameterPlan, group: str, place: int) -> str:
+    """Return the name of the data that tell the level of each run; of a path, the entry at a knot."""
+    return f"{group}_of_run" if plan.knots is None else f"{group}_{place}_of_run"
+
+
+def _weight_name(plan: ParameterPlan, place: int) -> str:
+    return f"{plan.name}_at_knot_{place}"
 
 
 def _mixing(plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...]) -> Any:

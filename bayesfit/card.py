@@ -18,7 +18,9 @@ from bayesfit.population import Population
 from bayesfit.priors import Prior
 from bayesfit.typeset import latex, latex_name
 
-Role = Literal["floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient", "run"]
+Role = Literal[
+    "floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient", "run", "structure"
+]
 Trend = Literal["increasing", "decreasing"]
 Verified = Literal["read", "form read", "abstract", "memory"]
 #: What values an input may take; a share lies from 0 to 1, and those of a simplex add up to 1 in every run.
@@ -36,6 +38,7 @@ SPREAD: Mapping[str, float] = {
     "ratio": 0.3,
     "coefficient": 0.5,
     "run": 0.05,
+    "structure": 0.012,
 }
 
 
@@ -76,11 +79,17 @@ class Parameter:
     prior
         Its prior for one group; with partial pooling, the prior of the population's centre.
     role
-        What it does in the law; sets the default `spread`. A ``"run"`` parameter is a training run's own shift.
+        What it does in the law; sets the default `spread`. A ``"run"`` parameter is a training run's own shift, a
+        ``"structure"`` one drifts `along` an axis.
     varies
         Whether groups may have their own value when the fit is given ``by=``.
     spread
         Half-normal scale of the standard deviation over groups on the link scale.
+    spread_sd
+        If positive, that standard deviation is lognormal instead: `spread` its median, this the standard deviation
+        of its log.
+    along
+        For a ``"structure"`` parameter: a formula over inputs, along whose decades its path drifts.
     unit, about, symbol
         For people.
     dim
@@ -91,6 +100,8 @@ class Parameter:
     role: Role = "coefficient"
     varies: bool = True
     spread: float | None = None
+    spread_sd: float = 0.0
+    along: str = ""
     unit: str = "1"
     about: str = ""
     symbol: str = ""
@@ -319,6 +330,11 @@ class Law:
     def free(self) -> Mapping[str, Parameter]:
         """The parameters that are fitted."""
         return {name: parameter for name, parameter in self.parameters.items() if name not in self.fixed}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters that are fitted, but for paths of the law's error and shifts of training runs."""
+        return sum(parameter.role not in ("structure", "run") for parameter in self.free.values())
 
     @property
     def sigmas(self) -> dict[str, str]:

@@ -87,6 +87,15 @@ def _validate_parameter(law: Law, name: str, parameter: Parameter, summaries: se
         )
     if parameter.spread is not None and not parameter.spread > 0:
         raise SpecError(f"law {law.id}: spread of {name} must be positive, found {parameter.spread}")
+    if parameter.spread_sd < 0:
+        raise SpecError(f"law {law.id}: spread_sd of {name} must not be negative, found {parameter.spread_sd}")
+    if bool(parameter.along) != (parameter.role == "structure"):
+        raise SpecError(
+            f"law {law.id}: {name} has the role {parameter.role!r} and along = {parameter.along!r}; a parameter that "
+            f"drifts needs the role 'structure' and the axis it drifts along, and no other has one"
+        )
+    if parameter.along:
+        parse_expression(parameter.along).check(law.inputs)
 
 
 def _validate_evidence(law: Law) -> None:

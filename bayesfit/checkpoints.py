@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from bayesfit.card import Law, Limits, Parameter
-from bayesfit.errors import SpecError
-from bayesfit.expression import Equation, parse_expression
-from bayesfit.noise import Noise
+from bayesfit.card import Law, Parameter
 from bayesfit.priors import Prior
+from bayesfit.shifts import with_shifts
 
 #: Half-normal scale of how far runs lie from the law: on the log (5%), the log-odds, or in the output's spread.
 _ON_LOG, _ON_LOGIT = 0.05, 0.3
@@ -38,45 +34,13 @@ def with_run_shifts(law: Law) -> Law:
     """
     if any(parameter.role == "run" for parameter in law.parameters.values()):
         return law
-    equations: list[Equation] = []
-    shifts: dict[str, Parameter] = {}
-    for equation in law.equations:
-        if equation.target not in law.outputs:
-            equations.append(equation)
-            continue
-        typical, shift = f"{equation.target}_typical", f"{equation.target}_shift"
-        for name in (typical, shift):
-            if name in {*law.inputs, *law.parameters, *law.derived, *(one.target for one in law.equations)}:
-                raise SpecError(f"law {law.id} has a '{name}' of its own, which checkpoints need; rename it")
-        text, spread = _shifted(law.outputs[equation.target].noise, typical, shift)
-        equations += [
-            Equation(typical, equation.expression),
-            Equation(equation.target, parse_expression(text)),
-        ]
-        shifts[shift] = Parameter(
+    shifts = {
+        output: Parameter(
             prior=Prior.parse("Normal(0, 0)"),
             role="run",
-            spread=spread,
-            about=f"how far a training run's {equation.target} lies off the law",
+            spread=_ON_LOGIT if part.noise.counted or part.noise.on == "logit" else _ON_LOG,
+            about=f"how far a training run's {output} lies off the law",
         )
-    # checks and bounds are those of the law itself
-    return replace(
-        law,
-        equations=tuple(equations),
-        parameters={**law.parameters, **shifts},
-        limits=Limits(),
-        checks=(),
-        recovery=None,
-    )
-
-
-def _shifted(noise: Noise, typical: str, shift: str) -> tuple[str, float]:
-    """Return the formula of a run's own value, and the scale of the shifts' spread."""
-    if noise.kind == "negative_binomial":
-        # tries, whose least number stays the number of passes
-        return f"{noise.trials} + ({typical} - {noise.trials})*exp({shift})", _ON_LOGIT
-    if noise.counted or noise.on == "logit":
-        return f"{typical}/({typical} + (1 - {typical})*exp(-{shift}))", _ON_LOGIT
-    if noise.on == "log":
-        return f"{typical}*exp({shift})", _ON_LOG
-    return f"{typical} + {shift}", _ON_LOG
+        for output, part in law.outputs.items()
+    }
+    return with_shifts(law, "typical", "shift", shifts)

@@ -428,7 +428,7 @@ def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
     folds = folds or Folds()
     if folds.fewest is not None:
         return folds
-    return replace(folds, fewest=fewest_runs(max(len(law.free) for law in laws)))
+    return replace(folds, fewest=fewest_runs(max(law.n_parameters for law in laws)))
 
 
 def _same_data(fits: Mapping[str, Fit], output: str) -> None:

@@ -221,7 +221,9 @@ def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan,
             scores += [(plan.name, abs(value)) for value in np.atleast_1d(np.asarray(score))]
         for group in plan.shared:
             name = f"{plan.name}_sd_{group}"
-            scores.append((name, float(draws[name].median()) / plan.spread))
+            ratio = float(draws[name].median()) / plan.spread
+            # lognormal, or half-normal
+            scores.append((name, abs(np.log(ratio)) / plan.spread_sd if plan.spread_sd else ratio))
     limit = float(-ndtri(CONFLICT_PROB / 2))
     name, worst = max(scores, key=lambda entry: entry[1])
     return CheckResult(

@@ -230,7 +230,8 @@ def _amount(at: float | str) -> float:
 
 def _draws(fit: Fit, table: pd.DataFrame, output: str) -> np.ndarray:
     """Return draws of the law's value (rows) at scenarios (columns), in bounded memory."""
-    from bayesfit.forecast import STREAMED, law_values
+    from bayesfit.evaluation import law_values
+    from bayesfit.forecast import STREAMED
 
     chains = {dim: fit.posterior[dim] for dim in ("chain", "draw")}
     count = int(np.prod([len(index) for index in chains.values()]))

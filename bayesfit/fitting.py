@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from bayesfit.diagnostics import Diagnostics
+    from bayesfit.discrepancy import Kind as StructureKind
+    from bayesfit.discrepancy import Structure
     from bayesfit.forecast import Forecast
     from bayesfit.population import Population
     from bayesfit.runs import Allow, Runs
@@ -200,6 +202,7 @@ def fit(
     by: Sequence[str] = (),
     pooling: Mapping[str, How | Mapping[str, How]] | None = None,
     checkpoints: str = "",
+    structure: Structure | StructureKind | None = None,
     noise: Noise | Kind | Mapping[str, Noise | Kind] | None = None,
     priors: Mapping[str, str | Prior] | None = None,
     population: Population | str | None = None,
@@ -230,6 +233,9 @@ def fit(
         The group that names the training run of each row, where rows are checkpoints: every run then has a
         shift of its own, as wide as the runs show it to be (`bayesfit.checkpoints`), and a forecast is of a new
         run unless the scenario names one.
+    structure
+        How the law may be wrong, such as ``"drift"`` or a `bayesfit.Structure`: a term of its own error, small
+        inside the runs and wider with distance beyond them. None trusts the law.
     noise
         Another noise, or another kind of it; by output where the law has several.
     priors
@@ -276,6 +282,10 @@ def fit(
     from bayesfit.needs import Needs, require
 
     require(runs, Needs.of(law, (*by, *([checkpoints] if checkpoints else []))), allow)
+    if structure is not None:
+        from bayesfit.discrepancy import with_structure
+
+        law = with_structure(law, structure, runs)
     if checkpoints:
         from bayesfit.checkpoints import with_run_shifts
 

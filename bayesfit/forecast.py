@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.correlation import correlated_of, correlations
+from bayesfit.discrepancy import law_name
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
-from bayesfit.expression import SEEN
-from bayesfit.pooling import ParameterPlan, spread_name, trials_of
-from bayesfit.priors import NUMPY_LINKS
+from bayesfit.evaluation import law_values
+from bayesfit.pooling import trials_of
 from bayesfit.runs import level_names
 from bayesfit.scenarios import read_scenarios
 
@@ -57,6 +55,8 @@ class Forecast:
         For each scenario, the groups whose level the fit never saw.
     converged
         False if the fit's diagnostics fail and the forecast was made all the same.
+    by_law
+        Draws of what the law alone gives, where the fit has an error of the law (`bayesfit.Structure`).
     """
 
     scenarios: pd.DataFrame
@@ -68,6 +68,7 @@ class Forecast:
     distance: np.ndarray
     new_levels: tuple[str, ...]
     converged: bool
+    by_law: xr.DataArray | None = None
 
     def interval(self, prob: float = 0.9) -> pd.DataFrame:
         """Return the equal-tailed predictive interval of each scenario (columns lower, upper)."""
@@ -95,18 +96,23 @@ class Forecast:
     def components(self) -> pd.DataFrame:
         """Standard deviation by cause, per scenario, on the scale on which noise acts.
 
-        Columns ``law`` (what is not known of the law's parameters), ``noise`` (scatter of a run
-        about the law) and ``total``; squares of the first two add up to the square of the last.
+        Columns ``law`` (what is not known of the law's parameters), ``structure`` (the law's own error, where the
+        fit has one), ``noise`` (scatter of a run about the law) and ``total``; squares of the others add up to the
+        square of the last. Law and structure share their common variance by how each goes along with their sum,
+        since inside the runs one makes up for the other.
         """
-        law = self.expected.values.reshape(-1, len(self.scenarios))
-        total = self._flat
+        expected, total = self.expected.values.reshape(self._flat.shape), self._flat
+        law = expected if self.by_law is None else self.by_law.values.reshape(self._flat.shape)
         if self.noise is not None:
             with np.errstate(all="ignore"):
-                law, total = self.noise.observed(law), self.noise.observed(total)
-        noise = (total - law).std(axis=0)
-        spread = law.std(axis=0)
-        columns = {"law": spread, "noise": noise, "total": np.hypot(spread, noise)}
-        return pd.DataFrame(columns, index=self.scenarios.index)
+                expected, total, law = (self.noise.observed(values) for values in (expected, total, law))
+        noise, spread = (total - expected).std(axis=0), expected.std(axis=0)
+        columns = {"law": spread}
+        if self.by_law is not None:
+            together = ((law - law.mean(axis=0)) * (expected - expected.mean(axis=0))).mean(axis=0)
+            share = np.clip(together / np.maximum(spread, np.finfo(float).tiny) ** 2, 0.0, 1.0)
+            columns = {"law": spread * np.sqrt(share), "structure": spread * np.sqrt(1 - share)}
+        return pd.DataFrame({**columns, "noise": noise, "total": np.hypot(spread, noise)}, index=self.scenarios.index)
 
     def table(self, prob: float = 0.9) -> pd.DataFrame:
         """Return scenarios with median, interval and distance, for reading.
@@ -259,44 +265,6 @@ def ensure_converged(fit: Fit, allow_unconverged: bool) -> bool:
     return False
 
 
-def law_values(
-    fit: Fit, table: pd.DataFrame, seen: Mapping[str, xr.DataArray] | None = None
-) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
-    """Evaluate the law at scenarios.
-
-    Parameters
-    ----------
-    fit
-        The fit.
-    table
-        Scenarios as `read_scenarios` gives them.
-    seen
-        What the scenarios showed of outputs, for equations that read ``seen.x``, with dim scenario (and those
-        of draws); NaN where nothing. What the law says of them by default.
-
-    Returns
-    -------
-    tuple
-        Draws of every equation, and of every noise scale; dims (chain, draw, scenario).
-    """
-    known: dict[str, Any] = dict(fit.runs.summaries())
-    for name in fit.law.inputs:
-        known[name] = xr.DataArray(table[name].to_numpy(float), dims="scenario")
-    latent = fit.idata["latent"].to_dataset()
-    values = {plan.name: _at_scenarios(fit, plan, latent, table) for plan in fit.plans}
-    noises = set(fit.law.sigmas.values())
-    for name, shown in (seen or {}).items():
-        has = np.isfinite(shown)
-        known |= {f"{SEEN}.{name}": shown.where(has, 1.0), f"has.{name}": has.astype(float)}
-    known |= {name: value for name, value in values.items() if name not in noises}
-    return fit.law.mean(known), {name: value for name, value in values.items() if name in noises}
-
-
-def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:
-    """Return what a table of runs shows of the outputs that other equations read."""
-    return {name: xr.DataArray(table[name].to_numpy(float), dims="scenario") for name in fit.law.linked}
-
-
 def drawn_values(
     fit: Fit, table: pd.DataFrame, output: str, *, seed: int, first: int = 0
 ) -> tuple[dict[str, xr.DataArray], dict[str, xr.DataArray]]:
@@ -314,70 +282,6 @@ def drawn_values(
             seen[name] = _scattered(fit, table, name, mean, scales, seed, first)
             values, scales = law_values(fit, table, seen)
     return values, scales
-
-
-def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.DataFrame) -> xr.DataArray:
-    """Return a parameter's draws at each scenario; levels never seen are drawn from the population."""
-    location = latent[f"{plan.name}_location"]
-    offsets = {group: latent[f"{plan.name}_offset_{group}"] for group in plan.shared}
-    codes: dict[str, xr.DataArray] = {}
-    for group in plan.dims:
-        seen, names = fit.runs.levels(group), level_names(table, group)
-        new = [level for level in pd.unique(names) if level not in seen]
-        order = {level: code for code, level in enumerate((*seen, *new))}
-        codes[group] = xr.DataArray([order[level] for level in names], dims="scenario")
-        for level in new:
-            z = _population_draws(fit, plan.name, group, level, location)
-            if group in plan.shared:
-                if group == plan.correlated:
-                    z = _correlated_draws(fit, plan.name, group, level, location)
-                drawn = fit.posterior[spread_name(plan.name, group)] * z
-                offsets[group] = xr.concat([offsets[group], drawn.assign_coords({group: level})], dim=group)
-            else:
-                plan, location = _with_new_level(plan, location, z, group, level)
-
-    def at(piece: Any, group: str) -> Any:
-        return piece.isel({group: codes[group]})
-
-    value: xr.DataArray = plan.value(location, offsets, NUMPY_LINKS, at)
-    return value
-
-
-def _population_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
-    """Return a standard normal per draw for a level never seen: the same wherever that level occurs."""
-    digest = hashlib.sha256(f"{parameter}\0{group}\0{level}".encode()).digest()
-    rng = np.random.default_rng([fit.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
-    chains = {"chain": like["chain"], "draw": like["draw"]}
-    shape = tuple(like.sizes[dim] for dim in chains)
-    return xr.DataArray(rng.standard_normal(shape), dims=tuple(chains), coords=chains)
-
-
-def _correlated_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
-    """Return what `_population_draws` gives, correlated with the other parameters of that level."""
-    _, names = correlated_of(fit.plans)
-    place = names.index(parameter)
-    normals = [_population_draws(fit, name, group, level, like) for name in names[: place + 1]]
-    row = np.linalg.cholesky(correlations(fit.posterior, group, names))[..., place, : place + 1]
-    stacked = np.stack([one.transpose("chain", "draw").values for one in normals], axis=-1)
-    return normals[place].copy(data=(row * stacked).sum(axis=-1))
-
-
-def _with_new_level(
-    plan: ParameterPlan, location: xr.DataArray, z: xr.DataArray, group: str, level: str
-) -> tuple[ParameterPlan, xr.DataArray]:
-    """Add a level to a parameter whose levels stand on their own: it follows the prior, averaged over levels."""
-    average = plan.prior.map(lambda argument: argument.mean(group))
-    added = average.latent(z, NUMPY_LINKS).assign_coords({group: level})
-    prior = replace(
-        plan.prior,
-        **{
-            name: xr.concat(
-                [getattr(plan.prior, name), getattr(average, name).assign_coords({group: level})], dim=group
-            )
-            for name in plan.prior.arguments
-        },
-    )
-    return replace(plan, prior=prior), xr.concat([location, added], dim=group)
 
 
 def forecast_rows(
@@ -425,6 +329,7 @@ def forecast_rows(
         distance=distance(fit, table),
         new_levels=tuple(new),
         converged=converged,
+        by_law=_full(values[law_name(output)], fit, table).transpose(*order) if law_name(output) in values else None,
     )
 
 

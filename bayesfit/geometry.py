@@ -22,7 +22,8 @@ from bayesfit.card import Law
 from bayesfit.correlation import correlated_of
 from bayesfit.errors import SpecError
 from bayesfit.expression import SEEN
-from bayesfit.pooling import Block, layout, outcomes, population_of, spread_name
+from bayesfit.knots import owner_of
+from bayesfit.pooling import Block, layout, levels_of, outcomes, population_of, spread_name, spreading
 from bayesfit.priors import NUMPY_LINKS
 
 if TYPE_CHECKING:
@@ -79,9 +80,13 @@ class _Pilot:
 
     def __init__(self, law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> None:
         self.law, self.plans, self.runs = law, plans, runs
-        groups = {group for plan in plans for group in plan.dims}
-        self.codes = {group: runs.codes(group) for group in groups}
-        self.blocks = layout(plans, {group: runs.levels(group) for group in groups})
+        self.blocks = layout(plans, levels_of(plans, runs))
+        # which entries of a block each run takes, with their weights
+        self.spreading = {
+            (block.plan.name, str(block.group)): spreading(block.plan, str(block.group), runs)
+            for block in self.blocks
+            if block.group is not None
+        }
         self.size = self.blocks[-1].where.stop
         self.entries, self.centre, self.root = population_of(law, self.blocks)
         self.known = {name: runs.values(name) for name in law.inputs} | runs.summaries()
@@ -93,7 +98,7 @@ class _Pilot:
         )
         self.priors = {plan.name: plan.prior.map(np.asarray) for plan in plans}
         self.priors_by_run = {
-            plan.name: prior if plan.separate is None else prior.map(_picked(self.codes[plan.separate]))
+            plan.name: prior if plan.separate is None else prior.map(_picked(runs.codes(plan.separate)))
             for plan, prior in zip(plans, self.priors.values(), strict=True)
         }
         self.moving = [plan.name for plan in plans if plan.name not in self.noise_of.values()]
@@ -119,18 +124,23 @@ class _Pilot:
         """Return each parameter's link-scale value in each run."""
         z = self.placed(z)
         rows: dict[str, np.ndarray] = {}
-        n = len(next(iter(self.observed.values())))
         for block in self.blocks:
-            code = np.zeros(n, dtype=int) if block.group is None else self.codes[block.group]
             piece = z[block.where]
             if block.offset:
-                assert block.group is not None
-                rows[block.plan.name] = rows[block.plan.name] + (
-                    spreads[spread_name(block.plan.name, block.group)] * piece[code]
-                )
+                spread = spreads[spread_name(block.plan.name, str(block.group))]
+                for code, weight in self.taken(block):
+                    rows[block.plan.name] = rows[block.plan.name] + spread * weight * piece[code]
             else:
+                ((code, _),) = self.taken(block)
                 rows[block.plan.name] = self.priors[block.plan.name].latent(piece, NUMPY_LINKS)[code]
         return rows
+
+    def taken(self, block: Block) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return which entries of a block each run takes, and with what weight."""
+        if block.group is None:
+            n = len(next(iter(self.observed.values())))
+            return [(np.zeros(n, dtype=int), np.ones(n))]
+        return self.spreading[block.plan.name, block.group]
 
     def value(self, name: str, u: np.ndarray) -> Any:
         """Return a parameter in each run from its link-scale values."""
@@ -239,15 +249,14 @@ class _Pilot:
         for block in self.blocks:
             if block.plan is not plan:
                 continue
-            code = np.zeros(len(slope), dtype=int) if block.group is None else self.codes[block.group]
-            if block.offset:
-                assert block.group is not None
-                factor: Any = spreads[spread_name(plan.name, block.group)]
-            else:
-                prior, piece = self.priors[block.plan.name], z[block.where]
-                factor = (prior.latent(piece + _STEP, NUMPY_LINKS) - prior.latent(piece, NUMPY_LINKS)) / _STEP
-                factor = np.asarray(factor)[code]
-            slopes[run, block.where.start + code] += slope * factor
+            for code, weight in self.taken(block):
+                if block.offset:
+                    factor: Any = spreads[spread_name(plan.name, str(block.group))] * weight
+                else:
+                    prior, piece = self.priors[plan.name], z[block.where]
+                    factor = (prior.latent(piece + _STEP, NUMPY_LINKS) - prior.latent(piece, NUMPY_LINKS)) / _STEP
+                    factor = np.asarray(factor)[code]
+                slopes[run, block.where.start + code] += slope * factor
 
     def climb(self, z: np.ndarray, spreads: dict[str, float], iterations: int) -> tuple[np.ndarray, float]:
         """Return the optimum from `z`, the noise scales held, by damped Fisher scoring."""
@@ -448,14 +457,20 @@ def correlated_columns(blocks: tuple[Block, ...]) -> list[int]:
 def leaves_of(blocks: tuple[Block, ...]) -> np.ndarray:
     """Return the places of the leaves, one row a level; none where a single matrix is as quick.
 
-    The group over which parameters correlate, or the one with most entries.
+    The group over which parameters correlate, or the one with most entries. The knots of a level's own path
+    stand with it, behind its other entries.
     """
     size = blocks[-1].where.stop
-    groups = {block.group for block in blocks if block.group is not None}
+    groups = {block.group for block in blocks if block.group is not None and block.plan.knots is None}
     none: np.ndarray = np.zeros((0, 0), dtype=int)
     correlated, _ = correlated_of([block.plan for block in blocks])
     if not correlated and (size <= _ONE_MATRIX or not groups):
         return none
     count = {group: sum(len(block.labels) for block in blocks if block.group == group) for group in groups}
     most = correlated or max(count, key=lambda group: count[group])
-    return np.column_stack([np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most])
+    columns = [np.arange(block.where.start, block.where.stop) for block in blocks if block.group == most]
+    paths = [
+        block for block in blocks if block.plan.knots is not None and block.group and owner_of(block.group) == most
+    ]
+    columns += [np.arange(block.where.start, block.where.stop).reshape(len(columns[0]), -1) for block in paths]
+    return np.column_stack(columns)

@@ -60,7 +60,7 @@ class Needs:
             inputs=tuple(law.inputs),
             outputs=tuple(law.outputs),
             groups=groups,
-            n_parameters=len(law.free),
+            n_parameters=law.n_parameters,
             support=law.support,
             simplexes=law.simplexes,
             constant=tuple(name for name, part in law.inputs.items() if not part.varies),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from bayesfit.card import Law
+from bayesfit.card import Law, Parameter
 from bayesfit.errors import DataError, Fault, SpecError, nearest
 from bayesfit.expression import Backend
+from bayesfit.knots import KNOT, LABELS, Knots, owner_of
 from bayesfit.priors import Prior, ResolvedPrior, pooled_prior
 
 if TYPE_CHECKING:
@@ -94,8 +95,14 @@ class ParameterPlan:
         Groups whose levels are drawn from a population, adding on the link scale.
     spread
         Half-normal scale of each population's standard deviation on the link scale.
+    spread_sd
+        If positive, each population's standard deviation is lognormal with median `spread`; the standard deviation
+        of its log.
     correlated
         The group of `shared` over which its shifts correlate with those of other parameters, if any.
+    knots
+        For a parameter that drifts along an axis, where its path bends: `shared` are groups of knots then, of the
+        path of all and of those of a group's levels.
     """
 
     name: str
@@ -103,7 +110,9 @@ class ParameterPlan:
     separate: str | None = None
     shared: tuple[str, ...] = ()
     spread: float = 0.5
+    spread_sd: float = 0.0
     correlated: str | None = None
+    knots: Knots | None = None
 
     def location(self, z: Any, functions: Backend) -> Any:
         """Return the population's centre on the link scale from its standard normals."""
@@ -164,8 +173,12 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
             raise SpecError(f"pooling speaks of '{name}'{nearest(name, known)}; {law.id} has {', '.join(known)}")
     plans = []
     for name, parameter in law.free.items():
+        how: dict[str, How]
+        if parameter.along:
+            plans.append(_drifting(name, parameter, runs, pooling))
+            continue
         if parameter.role == "run":
-            how: dict[str, How] = {pooling.checkpoints: "partial"}
+            how = {pooling.checkpoints: "partial"}
         else:
             usual: dict[str, How] = dict.fromkeys(pooling.by, "partial" if parameter.varies else "complete")
             how = pooling.of(name, usual)
@@ -179,6 +192,54 @@ def plan_parameters(law: Law, runs: Runs, pooling: Pooling) -> tuple[ParameterPl
         plans.append(_plan(noise_name, noise.scale, noise.spread, pooling.of(NOISE, first), runs))
     _check_correlated(plans)
     return tuple(plans)
+
+
+def _drifting(name: str, parameter: Parameter, runs: Runs, pooling: Pooling) -> ParameterPlan:
+    """Return the plan of a parameter that drifts: a path of all runs, and one of each level of a group."""
+    if KNOT in runs.groups:
+        raise SpecError(f"a group must not be called '{KNOT}' where a law drifts; rename that column")
+    how = pooling.of(name, dict.fromkeys(pooling.by, "partial"))
+    wrong = sorted({word for word in how.values() if word == "none"})
+    if wrong:
+        raise SpecError(f"{name} is the path of all runs, so its pooling cannot be 'none'; say 'partial' or 'complete'")
+    own = [group for group, word in how.items() if word != "complete" and ":" not in group]
+    return ParameterPlan(
+        name=name,
+        prior=parameter.prior.resolve({}, name),
+        shared=(KNOT, *(f"{group}:{KNOT}" for group in own)),
+        spread=parameter.group_spread,
+        spread_sd=parameter.spread_sd,
+        knots=Knots.of(parameter.along, runs.values),
+    )
+
+
+def levels_of(plans: Iterable[ParameterPlan], runs: Runs) -> dict[str, tuple[str, ...]]:
+    """Return the levels of every group that parameters vary over, knots among them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for plan in plans:
+        for group in plan.dims:
+            if plan.knots is None:
+                found[group] = runs.levels(group)
+            else:
+                owners = runs.levels(owner_of(group)) if owner_of(group) else ()
+                found[group] = tuple(f"{owner}:{knot}" for owner in owners for knot in LABELS) or LABELS
+    return found
+
+
+def spreading(plan: ParameterPlan, group: str, runs: Runs) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return which levels of a group a parameter takes its value from in each run, and with what weight.
+
+    Returns
+    -------
+    list
+        One level each run, of weight one; or, on a path, one entry for each knot.
+    """
+    if plan.knots is None:
+        codes = runs.codes(group)
+        return [(codes, np.ones(len(codes)))]
+    owner = owner_of(group)
+    first = len(LABELS) * (runs.codes(owner) if owner else np.zeros(len(runs), dtype=np.int64))
+    return [(first + place, weight) for place, weight in enumerate(plan.knots.inside(runs.values).T)]
 
 
 def _check_correlated(plans: Sequence[ParameterPlan]) -> None:

@@ -19,6 +19,7 @@ from bayesfit.correlation import correlated_of, correlation_name, correlation_pa
 from bayesfit.diagnostics import BULK, DIVERGENCES, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
 from bayesfit.errors import SpecError
 from bayesfit.geometry import correlated_columns, leaves_of, standard_normals
+from bayesfit.knots import KNOT
 from bayesfit.pooling import spread_name
 from bayesfit.priors import NUMPY_LINKS
 
@@ -175,9 +176,10 @@ def _metric(build: Build) -> str:
 
     Ridges that bend are longer than the pilot sees from its optimum, and a low-rank metric learns their length. Where
     levels spread about a population the shape changes with the spread, and what was learnt at one spread hurts at
-    others: with a shift for each of 14 runs it gave 12 effective draws of 2000, a diagonal one 243.
+    others: with a shift for each of 14 runs it gave 12 effective draws of 2000, a diagonal one 243. A path of all runs
+    has no such levels: with it Chinchilla's form mixes six times as well with a low-rank metric.
     """
-    return "diag" if build.geometry.spreads else "low_rank"
+    return "diag" if any(group != KNOT for plan in build.plans for group in plan.shared) else "low_rank"
 
 
 def _one_thread() -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.forecast import drawn_values, forecast_rows, law_values, seen_in
+from bayesfit.evaluation import law_values, seen_in
+from bayesfit.forecast import drawn_values, forecast_rows
 from bayesfit.pooling import trials_of
 
 if TYPE_CHECKING:

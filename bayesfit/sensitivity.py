@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.correlation import CONCENTRATION, correlated_of, correlations
-from bayesfit.pooling import layout, population_of, spread_name
+from bayesfit.pooling import layout, levels_of, population_of, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.scores import log_density
 
@@ -40,15 +40,16 @@ def log_prior(fit: Fit) -> xr.DataArray:
     What levels do within their population is part of the model and not of the prior.
     """
     latent = fit.idata["latent"].to_dataset()
-    levels = {group: fit.runs.levels(group) for plan in fit.plans for group in plan.dims}
-    blocks = layout(fit.plans, levels)
+    blocks = layout(fit.plans, levels_of(fit.plans, fit.runs))
     entries, centre, root = population_of(fit.law, blocks)
     together = {block.plan.name for block in blocks if not block.offset and block.where.start in set(entries.tolist())}
     total = xr.zeros_like(fit.posterior["chain"] * fit.posterior["draw"], dtype=float)
     places: list[xr.DataArray] = []
     for plan in fit.plans:
         for group in plan.shared:
-            total = total - 0.5 * (fit.posterior[spread_name(plan.name, group)] / plan.spread) ** 2
+            spread = fit.posterior[spread_name(plan.name, group)] / plan.spread
+            # half-normal, or lognormal
+            total = total - (0.5 * (np.log(spread) / plan.spread_sd) ** 2 if plan.spread_sd else 0.5 * spread**2)
         if plan.about_zero:
             continue
         place = plan.prior.standard(plan.prior.value(latent[f"{plan.name}_location"], NUMPY_LINKS))

@@ -279,7 +279,7 @@ def _levels(fit: Fit, output: str, x: str | None) -> list[_Level]:
 
 def _draws(fit: Fit, table: pd.DataFrame, output: str) -> np.ndarray:
     """Return draws of the law's value (rows) at scenarios (columns); refuse those that are not finite."""
-    from bayesfit.forecast import law_values
+    from bayesfit.evaluation import law_values
 
     chains = {dim: fit.posterior[dim] for dim in ("chain", "draw")}
     shape = [*map(len, chains.values()), len(table)]
@@ -335,7 +335,7 @@ def _mean(fit: Fit, table: pd.DataFrame, output: str) -> np.ndarray:
 
 def _residuals(fit: Fit, output: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the residuals of all runs, and about how far each should lie off by noise alone."""
-    from bayesfit.forecast import law_values, seen_in
+    from bayesfit.evaluation import law_values, seen_in
 
     noise, table = fit.law.outputs[output].noise, fit.runs.table
     values, scales = law_values(fit, table, seen_in(fit, table))

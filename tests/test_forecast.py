@@ -91,7 +91,7 @@ def test_a_family_never_seen_is_drawn_from_the_population(family_fit: bf.Fit) ->
     np.testing.assert_array_equal(expected[:, 1], expected[:, 3])
     assert not np.allclose(expected[:, 1], expected[:, 2])
     # its exponent follows the population: log normal about the centre
-    from bayesfit.forecast import law_values
+    from bayesfit.evaluation import law_values
     from bayesfit.scenarios import read_scenarios
 
     values, _ = law_values(family_fit, read_scenarios(scenarios, family_fit))

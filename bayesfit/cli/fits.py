@@ -104,6 +104,14 @@ def fit(
             help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
         ),
     ] = "",
+    structure: Annotated[
+        str | None,
+        typer.Option(
+            "--structure",
+            metavar="KIND",
+            help="How the law may be wrong: drift, an error of its own that widens beyond the runs. None by default.",
+        ),
+    ] = None,
     population: Annotated[
         str | None,
         typer.Option(
@@ -147,9 +155,12 @@ def fit(
         suggestion,
     )
     from bayesfit.cli.tables import describe
+    from bayesfit.discrepancy import Structure
 
     check_place(out)
     screen = Screen(json=json, quiet=quiet)
+    # said before the table is read and anything is sampled
+    error_of_law = None if structure is None else Structure.named(structure)
     groups = names(by or ())
     how, fixed = pooling(pool or ()), numbers(fix or (), "--fix", "E=0")
     priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
@@ -183,6 +194,7 @@ def fit(
             by=groups,
             pooling=how,
             checkpoints=checkpoints,
+            structure=error_of_law,
             population=population,
             noise=noise.value if noise else None,
             fixed=fixed,

@@ -53,7 +53,7 @@ def residuals(fit: Fit, output: str) -> Residuals:
     output
         The output.
     """
-    from bayesfit.forecast import law_values, seen_in
+    from bayesfit.evaluation import law_values, seen_in
 
     noise, table = fit.law.outputs[output].noise, fit.runs.table
     trials = trials_of(fit.law, output, fit.runs)

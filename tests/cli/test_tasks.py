@@ -18,8 +18,10 @@ def test_checkpoints_and_a_population_are_fitted_and_plotted(tmp_path: Path) -> 
     fit = tmp_path / "fit.nc"
     settings = ("--draws", "600", "--tune", "400", "--chains", "2", "--seed", "1", "--out", fit)
     law = ("--law", "chinchilla", "--checkpoints", "run_name", "--population", "public_chinchilla", "--fix", "E=1.7")
+    law = (*law, "--structure", "drift")
     told = run("fit", table, *law, *settings)
     assert "loss_shift_sd_run_name" in told.stdout
+    assert "loss_drift_sd_knot" in told.stdout
     loaded = bf.load(fit)
     assert loaded.pooling.checkpoints == "run_name"
     assert loaded.law.population is not None
@@ -34,6 +36,7 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
     ladder(runs=3, checkpoints=4).to_csv(table, index=False)
     for option, name, message, code in (
         ("--checkpoints", "run_nam", "no column 'run_nam' (did you mean 'run_name'?)", 1),
+        ("--structure", "drfit", "structure 'drfit' is unknown (did you mean 'drift'?)", 2),
         ("--population", "publik", "there is no population 'publik'", 2),
     ):
         told = run("fit", table, "--law", "chinchilla", option, name, "--out", tmp_path / "f.nc", code=code)

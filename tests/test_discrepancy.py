@@ -1,0 +1,265 @@
+"""A law's own error: the path, its density, and what it does to bands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import bayesfit as bf
+from bayesfit.build import build
+from bayesfit.card_file import card_toml, read_card
+from bayesfit.discrepancy import with_structure
+from bayesfit.knots import LABELS, PER_SIDE, Knots
+from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from bayesfit.priors import NUMPY_LINKS
+from tests.test_build import check_coordinates, everything_of, plain_normals, point_of
+
+#: The simulated law bends, which the fitted form lacks: its exponent changes by twice this a decade.
+BEND = 0.005
+
+
+def ladder(seed: int = 0, *, bend: float = 0.0, families: int = 0, runs: int = 30) -> pd.DataFrame:
+    """Return runs over two and a half decades of compute whose local exponent drifts by `bend` a decade squared."""
+    rng = np.random.default_rng(seed)
+    flops = np.geomspace(1e18, 10**20.5, runs)
+    table = pd.DataFrame({"flops": flops})
+    decades = np.log10(flops / 1e18)
+    table["loss"] = 3.0 * (flops / 1e18) ** -0.05 * np.exp(bend * decades**2 + 0.002 * rng.standard_normal(runs))
+    if families:
+        table["family"] = [f"f{i % families}" for i in range(runs)]
+    return table
+
+
+POWER = bf.Law.from_text(
+    "loss = m*(flops/ref.flops)**-b",
+    priors={"m": "LogNormal(log(3), 0.5)", "b": "LogNormal(log(0.05), 0.7)"},
+    id="power",
+)
+
+
+def runs_of(table: pd.DataFrame, groups: tuple[str, ...] = ()) -> bf.Runs:
+    return bf.Runs.from_frame(table, groups=list(groups))
+
+
+def by_hand(x: float, centre: float, edge: float, kinks: np.ndarray) -> float:
+    """Walk a path from the median run to x: at equal steps to the edge its slope changes by kink times root step."""
+    step = abs(edge - centre) / PER_SIDE
+    position, slope, value = 0.0, 0.0, 0.0
+    for kink in kinks:
+        slope += kink * np.sqrt(step)
+        ahead = min(step, abs(x - centre) - position)
+        if ahead <= 0:
+            break
+        value += slope * ahead
+        position += step
+    # behind the last knot the slope stays
+    return value + slope * max(abs(x - centre) - max(position, 0.0), 0.0) if position > 0 else value
+
+
+def walked(at: np.ndarray, logs: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return a path at decades `at`, its mean over the runs and its trend through them taken off."""
+    centre = np.median(logs)
+
+    def value(x: float) -> float:
+        upward = x >= centre
+        return by_hand(x, centre, logs.max() if upward else logs.min(), z[:PER_SIDE] if upward else z[PER_SIDE:])
+
+    line = np.polyfit(logs, [value(x) for x in logs], 1)
+    return np.array([value(x) for x in at]) - np.polyval(line, at)
+
+
+def test_the_path_is_what_a_walk_gives() -> None:
+    table = ladder()
+    knots = Knots.of("flops", lambda name: table[name].to_numpy())
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal(len(LABELS))
+    grid = np.geomspace(1e18, 10**20.5, 41)
+    found = knots.inside(lambda _: grid) @ z
+    np.testing.assert_allclose(found, walked(np.log10(grid), np.log10(table["flops"].to_numpy()), z), atol=1e-12)
+
+
+def test_the_path_beyond_the_runs_does_not_depend_on_how_far_one_asks() -> None:
+    knots = Knots.of("flops", lambda _: np.geomspace(1e18, 1e20, 9))
+    near, far = np.array([3e20]), np.array([3e20, 1e24])
+    names, columns = knots.beyond(lambda _: near)
+    more, further = knots.beyond(lambda _: far)
+    assert more[: len(names)] == names
+    assert len(more) > len(names)
+    np.testing.assert_allclose(further[0, : len(names)], columns[0])
+    assert (further[0, len(names) :] == 0).all()
+    # nothing is new inside the runs
+    assert knots.beyond(lambda _: np.array([1e18, 1e20]))[0] == ()
+
+
+def test_the_variance_beyond_grows_as_that_of_an_integrated_wiener_process() -> None:
+    knots = Knots.of("flops", lambda _: np.geomspace(1e18, 1e20, 9))
+    decades = np.array([1.0, 2.0, 4.0])
+    _, columns = knots.beyond(lambda _: 1e20 * 10**decades)
+    # an integrated Wiener process has variance t^3/3
+    np.testing.assert_allclose((columns**2).sum(axis=1), decades**3 / 3, rtol=0.45)
+    growth = np.log2((columns**2).sum(axis=1)[1:] / (columns**2).sum(axis=1)[:-1])
+    np.testing.assert_allclose(growth, 3.0, atol=0.4)
+
+
+@pytest.mark.parametrize("families", [0, 8])
+def test_log_density_is_that_of_the_law_and_a_path(families: int) -> None:
+    groups = ("family",) if families else ()
+    runs = runs_of(ladder(1, bend=BEND, families=families, runs=40), groups)
+    law = with_structure(POWER, "drift", runs)
+    built = build(law, plan_parameters(law, runs, Pooling(by=groups)), runs)
+    everything = everything_of(built)
+    rng = np.random.default_rng(0)
+    logs = np.log10(runs.values("flops"))
+    for _ in range(3):
+        w = rng.standard_normal(len(built.geometry.pull))
+        spreads = {name: 0.5 * value + 0.01 for name, value in built.geometry.spreads.items()}
+        value, slope, z = everything(point_of(built, w, spreads))
+        scale = np.ones(len(w))
+        total, values = stats.norm.logpdf(z).sum(), {}
+        for block in built.blocks:
+            plan, piece = block.plan, z[block.where]
+            if not block.offset:
+                values[plan.name] = np.repeat(plan.prior.map(np.asarray).latent(piece, NUMPY_LINKS), len(runs))
+                continue
+            spread = spreads[spread_name(plan.name, block.group)]
+            scale[block.where] = spread
+            code = runs.codes("family") if families else np.zeros(len(runs), dtype=int)
+            if plan.knots is None:
+                total += stats.halfnorm.logpdf(spread, scale=plan.spread) + np.log(spread)
+                values[plan.name] = values[plan.name] + spread * piece[code]
+                continue
+            total += stats.norm.logpdf(np.log(spread), np.log(0.012), 0.8)
+            paths = np.array([walked(logs, logs, own) for own in piece.reshape(-1, len(LABELS))])
+            own = code if block.group != "knot" else np.zeros(len(runs), dtype=int)
+            values[plan.name] = values[plan.name] + spread * paths[own, np.arange(len(runs))]
+        values = {plan.name: plan.prior.map(np.asarray).value(values[plan.name], NUMPY_LINKS) for plan in built.plans}
+        known = {"flops": runs.values("flops")} | runs.summaries() | values
+        mean = POWER.mean(known)["loss"] * np.exp(values["loss_drift"])
+        density = POWER.outputs["loss"].noise.logpdf(np.log(runs.values("loss")), np.log(mean), values["sigma"])
+        total += density.sum() + check_coordinates(built.geometry, w, z, scale)
+        assert value == pytest.approx(total, rel=1e-7, abs=1e-5)
+        assert np.isfinite(slope).all()
+        np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-7)
+
+
+def test_the_law_is_what_it_was_and_its_card_says_how_it_may_be_wrong() -> None:
+    runs = runs_of(ladder())
+    law = with_structure(POWER, bf.Structure(scale=0.02, scale_sd=0.5), runs)
+    assert law.text == "loss_law = m*(flops/ref.flops)**-b\nloss = loss_law*exp(loss_drift)"
+    assert law.n_parameters == 2
+    again = read_card(card_toml(law))
+    assert again.parameters["loss_drift"] == law.parameters["loss_drift"]
+    assert (again.parameters["loss_drift"].along, again.parameters["loss_drift"].spread_sd) == ("flops", 0.5)
+    # a refit of the law of a fit gets no second path
+    assert with_structure(law, "drift", runs) is law
+
+
+@pytest.mark.parametrize(
+    ("name", "along"),
+    [("chinchilla", "params*tokens"), ("task_two_step", "params*tokens")],
+)
+def test_the_axis_is_compute_or_what_the_law_has_of_it(name: str, along: str) -> None:
+    runs = bf.simulate(name, seed=1).runs
+    law = with_structure(bf.law(name), "drift", runs)
+    paths = {name: part for name, part in law.parameters.items() if part.role == "structure"}
+    assert {part.along for part in paths.values()} == {along}
+    assert paths.keys() == {f"{output}_drift" for output in law.outputs}
+    # log-odds move by more than logs
+    assert {part.spread for part in paths.values()} == ({0.012, 0.1} if "accuracy" in law.outputs else {0.012})
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        ("drfit", "structure 'drfit' is unknown .*did you mean 'drift'"),
+        (bf.Structure(along="tokens"), "must be a formula over inputs of law power"),
+        (bf.Structure(along="flops/flops"), "must be positive and differ between runs; found 1 to 1"),
+    ],
+)
+def test_an_error_of_the_law_that_cannot_be_is_refused(structure: object, message: str) -> None:
+    with pytest.raises(bf.SpecError, match=message):
+        with_structure(POWER, structure, runs_of(ladder()))  # type: ignore[arg-type]
+    with pytest.raises(bf.SpecError, match="must be positive, found -1"):
+        bf.Structure(scale=-1)
+    with pytest.raises(bf.SpecError, match="scale_sd of structure must be positive"):
+        bf.Structure(scale_sd=0)
+
+
+@pytest.fixture(scope="module")
+def bent() -> dict[str | None, bf.Fit]:
+    """Return a fit of a power law to runs that bend away from one, without and with an error of the law."""
+    runs = runs_of(ladder(2, bend=BEND))
+    return {kind: bf.fit(runs, POWER, structure=kind, seed=1, draws=1000, progress=False) for kind in (None, "drift")}
+
+
+#: Bands of many fits: no second attempt where one divergence in a thousand draws is met.
+ONCE = {"attempts": 1}
+FAR = {"flops": [1e19, 1e21, 1e22]}
+
+
+def drifting(seed: int, omega: float = 0.02) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return runs whose exponent drifts as a Wiener process over the decades, and what is true far ahead."""
+    rng = np.random.default_rng([seed, 7])
+    fine = np.linspace(18, 22, 4001)
+    slope = -0.05 + omega * np.cumsum(rng.standard_normal(4001)) * np.sqrt(1e-3)
+    path = np.cumsum(slope) * 1e-3
+    logs = np.linspace(18, 20.5, 30)
+    loss = 3.0 * np.exp(np.interp(logs, fine, path) + 0.002 * rng.standard_normal(30))
+    truth = 3.0 * np.exp(np.interp(np.log10(FAR["flops"][1:]), fine, path))
+    return pd.DataFrame({"flops": 10**logs, "loss": loss}), truth
+
+
+def test_bands_hold_where_the_exponent_drifts_and_those_of_the_plain_law_do_not() -> None:
+    inside = {None: np.zeros((12, 2)), "drift": np.zeros((12, 2))}
+    for seed in range(12):
+        table, truth = drifting(seed)
+        for kind, held in inside.items():
+            fit = bf.fit(runs_of(table), POWER, structure=kind, seed=1, draws=500, progress=False, sampler=ONCE)
+            band = fit.forecast({"flops": FAR["flops"][1:]}, allow_unconverged=True).interval(0.9)
+            held[seed] = (truth > band["lower"]) & (truth < band["upper"])
+    # by chance 12 bands of 90% hold 8 or fewer once in forty times
+    assert (inside["drift"].sum(axis=0) >= 9).all(), inside["drift"].mean(axis=0)
+    assert inside[None].mean() < 0.6, inside[None].mean(axis=0)
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_the_parts_add_up_and_structure_grows(bent: dict[str | None, bf.Fit]) -> None:
+    forecast = bent["drift"].forecast(FAR)
+    parts = forecast.components
+    assert list(parts.columns) == ["law", "structure", "noise", "total"]
+    np.testing.assert_allclose(
+        parts["total"], np.sqrt(parts["law"] ** 2 + parts["structure"] ** 2 + parts["noise"] ** 2)
+    )
+    assert parts["structure"].is_monotonic_increasing
+    assert parts["structure"].iloc[2] > parts["noise"].iloc[2]
+    assert "structure" not in bent[None].forecast(FAR).components
+    # what the law alone says can be asked for
+    alone = bent["drift"].forecast(FAR, output="loss_law")
+    np.testing.assert_array_equal(alone.expected.values, forecast.by_law.values)
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_a_forecast_does_not_depend_on_what_else_is_asked_and_is_saved(
+    bent: dict[str | None, bf.Fit], tmp_path
+) -> None:
+    fit = bent["drift"]
+    one = fit.forecast({"flops": [1e21]}).expected.values[..., 0]
+    np.testing.assert_allclose(fit.forecast({"flops": [1e21, 2e22]}).expected.values[..., 0], one)
+    again = bf.load(fit.save(tmp_path / "fit.nc"))
+    np.testing.assert_array_equal(again.forecast({"flops": [1e21]}).expected.values[..., 0], one)
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_families_have_paths_of_their_own_and_a_new_one_gets_another() -> None:
+    table = ladder(3, families=3, runs=36)
+    third = table["family"] == "f2"
+    decades = np.log10(table["flops"] / 1e18)
+    table.loc[third, "loss"] *= np.exp(0.03 * np.maximum(decades[third] - 1.2, 0) ** 2)
+    fit = bf.fit(runs_of(table, ("family",)), POWER, by=["family"], structure="drift", seed=1, progress=False)
+    ahead = {"flops": [1e22] * 4, "family": ["f0", "f1", "f2", "new"]}
+    drift = np.log(fit.forecast(ahead).expected / fit.forecast(ahead, output="loss_law").expected)
+    middle, spread = drift.median(("chain", "draw")).values, drift.std(("chain", "draw")).values
+    assert middle[2] > middle[:2].max() + 0.02
+    assert spread[3] > spread[:2].min()
