@@ -10,7 +10,6 @@ import numpy as np
 from bayesfit.card import Law, Parameter
 from bayesfit.errors import FormulaError, SpecError, nearest
 from bayesfit.expression import parse_expression
-from bayesfit.pooling import spread_name
 from bayesfit.priors import Prior
 from bayesfit.shifts import with_shifts
 
@@ -112,11 +111,6 @@ def with_structure(law: Law, structure: Structure | str, runs: Runs) -> Law:
 def law_name(output: str) -> str:
     """Return the name of the equation that says what the law alone gives for an output."""
     return f"{output}_law"
-
-
-def scales(law: Law) -> tuple[str, ...]:
-    """Return the names of the scales of its paths over all runs."""
-    return tuple(spread_name(name, "knot") for name, part in law.parameters.items() if part.role == "structure")
 
 
 def _axis(law: Law, runs: Runs) -> str:
