@@ -337,6 +337,11 @@ class Law:
         return sum(parameter.role not in ("structure", "run") for parameter in self.free.values())
 
     @property
+    def drifts(self) -> bool:
+        """Whether it has an error of its own, such as `bayesfit.Structure` gives it."""
+        return any(parameter.role == "structure" for parameter in self.parameters.values())
+
+    @property
     def sigmas(self) -> dict[str, str]:
         """The name of each output's noise scale: ``sigma``, or ``sigma_<output>`` for several; not of plain counts."""
         return {

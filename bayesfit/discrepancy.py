@@ -90,7 +90,7 @@ def with_structure(law: Law, structure: Structure | str, runs: Runs) -> Law:
         If there is no axis along which runs differ.
     """
     told = Structure.named(structure) if isinstance(structure, str) else structure
-    if any(parameter.role == "structure" for parameter in law.parameters.values()):
+    if law.drifts:
         return law
     along = told.along or _axis(law, runs)
     _check_axis(along, law, runs)
@@ -106,6 +106,13 @@ def with_structure(law: Law, structure: Structure | str, runs: Runs) -> Law:
             about=f"how far {output} drifts off the law along {along}",
         )
     return with_shifts(law, "law", "drift", paths)
+
+
+def assumed(law: Law) -> str:
+    """Return what a band beyond the runs rests on, in words."""
+    if law.drifts:
+        return "the band's width there rests on how far laws are taken to drift"
+    return "the band assumes that the law holds there"
 
 
 def law_name(output: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.discrepancy import law_name
+from bayesfit.discrepancy import assumed, law_name
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
 from bayesfit.evaluation import law_values
 from bayesfit.pooling import trials_of
@@ -182,7 +182,7 @@ def forecast(
 
     warn_of_turns(fit, name)
     found = forecast_rows(fit, table, name, seed=fit.seed if seed is None else seed, converged=converged)
-    _warn_if_far(float(found.distance.max(initial=0.0)))
+    _warn_if_far(fit, float(found.distance.max(initial=0.0)))
     return found
 
 
@@ -241,7 +241,7 @@ def forecast_tables(
             if limit is not None:
                 result[f"prob_above_{limit:g}"] = found.prob_above(limit)
             yield result
-    _warn_if_far(far)
+    _warn_if_far(fit, far)
 
 
 def ensure_converged(fit: Fit, allow_unconverged: bool) -> bool:
@@ -409,11 +409,10 @@ def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
     return farthest
 
 
-def _warn_if_far(decades: float) -> None:
+def _warn_if_far(fit: Fit, decades: float) -> None:
     if decades > FAR:
         warnings.warn(
-            f"the farthest scenario lies {decades:.1f} decades beyond the fitted runs; the band assumes that the law "
-            f"holds there",
+            f"the farthest scenario lies {decades:.1f} decades beyond the fitted runs; {assumed(fit.law)}",
             ExtrapolationWarning,
             stacklevel=3,
         )

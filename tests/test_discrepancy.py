@@ -235,6 +235,8 @@ def test_the_parts_add_up_and_structure_grows(bent: dict[str | None, bf.Fit]) ->
     assert parts["structure"].is_monotonic_increasing
     assert parts["structure"].iloc[2] > parts["noise"].iloc[2]
     assert "structure" not in bent[None].forecast(FAR).components
+    with pytest.warns(bf.ExtrapolationWarning, match="rests on how far laws are taken to drift"):
+        bent["drift"].forecast({"flops": [1e24]})
     # what the law alone says can be asked for
     alone = bent["drift"].forecast(FAR, output="loss_law")
     np.testing.assert_array_equal(alone.expected.values, forecast.by_law.values)

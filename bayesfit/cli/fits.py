@@ -298,6 +298,9 @@ def show_fit(screen: Screen, fit: Fit) -> None:
     screen.checks(fit.check())
     screen.result("\nCoefficients with 90% credible intervals", "bold")
     table = fit.summary(0.9)[["median", "q5", "q95", "sd"]]
+    # where a path bends is told by plots and --json
+    paths = tuple(f"{name}[" for name, part in fit.law.parameters.items() if part.role == "structure")
+    table = table[[not name.startswith(paths) for name in table.index]] if paths else table
     # populations first, then levels: what is shared is what one reads for
     shared = table[[not name.endswith("]") for name in table.index]]
     levels = table[[name.endswith("]") for name in table.index]]

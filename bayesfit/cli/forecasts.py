@@ -79,7 +79,7 @@ def forecast(
         return
     screen.say(f"{name} in {fit.law.outputs[name].unit}, {100 * prob:g}% interval from {file}", "bold")
     screen.frame(table)
-    screen.say(_beyond(table["decades_beyond"].to_numpy()), "dim")
+    screen.say(_beyond(fit, table["decades_beyond"].to_numpy()), "dim")
 
 
 def risk(
@@ -210,12 +210,12 @@ def _unreadable(path: Path, message: str, remedy: str, kind: str = "unreadable")
     return DataError([Fault(kind=kind, message=message, remedy=remedy)], str(path))
 
 
-def _beyond(decades: object) -> str:
+def _beyond(fit: Fit, decades: object) -> str:
     import numpy as np
+
+    from bayesfit.discrepancy import assumed
 
     far = float(np.max(np.asarray(decades, dtype=float), initial=0.0))
     if far == 0:
         return "Inside the range of the fitted runs."
-    return (
-        f"decades_beyond: powers of ten beyond the fitted runs, {far:.2g} at most; the band assumes that the law holds."
-    )
+    return f"decades_beyond: powers of ten beyond the fitted runs, {far:.2g} at most; {assumed(fit.law)}."

@@ -22,6 +22,7 @@ def test_checkpoints_and_a_population_are_fitted_and_plotted(tmp_path: Path) -> 
     told = run("fit", table, *law, *settings)
     assert "loss_shift_sd_run_name" in told.stdout
     assert "loss_drift_sd_knot" in told.stdout
+    assert "loss_drift[" not in told.stdout
     loaded = bf.load(fit)
     assert loaded.pooling.checkpoints == "run_name"
     assert loaded.law.population is not None
