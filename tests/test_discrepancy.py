@@ -254,6 +254,21 @@ def test_a_forecast_does_not_depend_on_what_else_is_asked_and_is_saved(
 
 
 @pytest.mark.xdist_group("discrepancy")
+def test_every_plot_can_draw_it(bent: dict[str | None, bf.Fit]) -> None:
+    from bayesfit import plots
+
+    figure = plots.plot_prior_posterior(bent["drift"])
+    # a path has no centre to compare with a prior
+    assert len([ax for ax in figure.axes if ax.axison]) == len(POWER.parameters) + 1
+    with pytest.raises(bf.SpecError, match="'loss_drift' is no fitted parameter with a centre"):
+        plots.plot_prior_posterior(bent["drift"], names=["loss_drift"])
+    band = plots.plot_band(bent["drift"], to=1e22)
+    assert band.axes
+    assert plots.plot_pair(bent["drift"]).axes
+    assert plots.plot_residuals(bent["drift"]).axes
+
+
+@pytest.mark.xdist_group("discrepancy")
 def test_families_have_paths_of_their_own_and_a_new_one_gets_another() -> None:
     table = ladder(3, families=3, runs=36)
     third = table["family"] == "f2"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayesfit.errors import SpecError, nearest
 from bayesfit.plots import style
+from bayesfit.pooling import spread_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,11 +45,18 @@ def plot_pair(fit: Fit, *, names: Sequence[str] | None = None) -> Figure:
     """
     import matplotlib.pyplot as plt
     import xarray as xr
+    from arviz_base import rc_context
     from arviz_plots import plot_pair as draw
 
     data = xr.merge([fit.posterior, fit.derived()], compat="override")
     known = [str(name) for name in data.data_vars]
-    default = [f"{name}_population" if f"{name}_population" in data else name for name in fit.law.free]
+    # what scatters about zero has no centre, but a scale
+    default: list[str] = []
+    for plan in fit.plans:
+        if plan.about_zero:
+            default += [spread_name(plan.name, group) for group in plan.shared]
+        elif plan.name in fit.law.free:
+            default.append(f"{plan.name}_population" if f"{plan.name}_population" in data else plan.name)
     chosen = default if names is None else list(names)
     for name in chosen:
         if name not in known:
@@ -58,15 +66,18 @@ def plot_pair(fit: Fit, *, names: Sequence[str] | None = None) -> Figure:
         raise SpecError("a pair plot needs at least two numbers; name more parameters")
     size = 1.9 * numbers + 0.6
     every = max(1, data.sizes["chain"] * data.sizes["draw"] // _POINTS)
-    matrix: Any = draw(
-        xr.DataTree.from_dict({"posterior": data[chosen].isel(draw=slice(None, None, every))}),
-        backend="matplotlib",
-        marginal=True,
-        marginal_kind="kde",
-        labeller=_labeller(fit),
-        visuals={"scatter": {"color": style.COLOURS[0], "alpha": 0.35, "s": 6}, "dist": {"color": style.COLOURS[0]}},
-        figure_kwargs={"figsize": (size, size)},
-    )
+    looks = {"scatter": {"color": style.COLOURS[0], "alpha": 0.35, "s": 6}, "dist": {"color": style.COLOURS[0]}}
+    # seven parameters are more panels than ArviZ draws unasked
+    with rc_context({"plot.max_subplots": None}):
+        matrix: Any = draw(
+            xr.DataTree.from_dict({"posterior": data[chosen].isel(draw=slice(None, None, every))}),
+            backend="matplotlib",
+            marginal=True,
+            marginal_kind="kde",
+            labeller=_labeller(fit),
+            visuals=looks,
+            figure_kwargs={"figsize": (size, size)},
+        )
     figure: Figure = matrix.viz["figure"].item()
     plt.close(figure)
     _clear_inner(matrix, numbers)

@@ -33,7 +33,8 @@ def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Fig
     fit
         The fit.
     names
-        Parameters and noise scales to draw; all by default.
+        Parameters and noise scales to draw; all by default, but for shifts of training runs and paths of the law's
+        own error, which scatter about zero and have no centre.
 
     Returns
     -------
@@ -50,11 +51,13 @@ def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Fig
     --------
     >>> plot_prior_posterior(fit, names=["E", "alpha"])  # doctest: +SKIP
     """
-    plans = {plan.name: plan for plan in fit.plans}
+    plans = {plan.name: plan for plan in fit.plans if not plan.about_zero}
     chosen = [*plans] if names is None else list(names)
     for name in chosen:
         if name not in plans:
-            raise SpecError(f"'{name}' is not a fitted parameter{nearest(name, plans)}; there are {', '.join(plans)}")
+            raise SpecError(
+                f"'{name}' is no fitted parameter with a centre{nearest(name, plans)}; there are {', '.join(plans)}"
+            )
     if not chosen:
         raise SpecError(f"names is empty; there are {', '.join(plans)}")
     published = _published(fit)
