@@ -317,6 +317,8 @@ def forecast_rows(
         centre = drawn_values(fit, table, output, seed=seed, first=first)[0][output] if fit.law.linked else expected
         centre = _full(centre, fit, table).transpose(*order)
         draws = _scattered(fit, table, output, centre, scales, seed, first)
+    # equations that are not observed have no error of their own
+    drifts = fit.law.drifts and output in fit.law.outputs
     unseen = {column: ~level_names(table, column).isin(fit.runs.levels(column)) for column in fit.pooling.columns}
     new = [", ".join(column for column, rows in unseen.items() if rows.iloc[i]) for i in range(len(table))]
     return Forecast(
@@ -329,7 +331,7 @@ def forecast_rows(
         distance=distance(fit, table),
         new_levels=tuple(new),
         converged=converged,
-        by_law=_full(values[law_name(output)], fit, table).transpose(*order) if law_name(output) in values else None,
+        by_law=_full(values[law_name(output)], fit, table).transpose(*order) if drifts else None,
     )
 
 
