@@ -168,7 +168,6 @@ class Build:
                 for name, part in self.law.outputs.items()
             ),
             tuple((plan.name, plan.prior.family, plan.separate, plan.shared, plan.correlated) for plan in self.plans),
-            tuple((plan.name, plan.spread_sd > 0) for plan in self.plans if plan.knots is not None),
             tuple((group, len(names)) for group, names in self.levels.items()),
             tuple((name, str(values.dtype)) for name, (_, values) in self.data.items()),
             tuple(self.numbers),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -60,14 +60,8 @@ class Structure:
         if self.along:
             parse_expression(self.along)
 
-    @classmethod
-    def named(cls, kind: str) -> Structure:
-        """Return the structure of that kind, with what is usual."""
-        told: Any = kind
-        return cls(kind=told)
 
-
-def with_structure(law: Law, structure: Structure | str, runs: Runs) -> Law:
+def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
     """Return the law with a path of its own error for every observed output.
 
     Parameters
@@ -89,7 +83,7 @@ def with_structure(law: Law, structure: Structure | str, runs: Runs) -> Law:
     SpecError
         If there is no axis along which runs differ.
     """
-    told = Structure.named(structure) if isinstance(structure, str) else structure
+    told = Structure(kind=structure) if isinstance(structure, str) else structure
     if law.drifts:
         return law
     along = told.along or _axis(law, runs)

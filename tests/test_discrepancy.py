@@ -180,7 +180,7 @@ def test_the_axis_is_compute_or_what_the_law_has_of_it(name: str, along: str) ->
 )
 def test_an_error_of_the_law_that_cannot_be_is_refused(structure: object, message: str) -> None:
     with pytest.raises(bf.SpecError, match=message):
-        with_structure(POWER, structure, runs_of(ladder()))  # type: ignore[arg-type]
+        with_structure(POWER, structure, runs_of(ladder()))  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(bf.SpecError, match="must be positive, found -1"):
         bf.Structure(scale=-1)
     with pytest.raises(bf.SpecError, match="scale_sd of structure must be positive"):

@@ -32,6 +32,7 @@ from bayesfit.cli.options import (
     RunsFile,
     Seed,
     Set,
+    StructureKind,
     Tasks,
     Unconverged,
 )
@@ -105,7 +106,7 @@ def fit(
         ),
     ] = "",
     structure: Annotated[
-        str | None,
+        StructureKind | None,
         typer.Option(
             "--structure",
             metavar="KIND",
@@ -155,12 +156,9 @@ def fit(
         suggestion,
     )
     from bayesfit.cli.tables import describe
-    from bayesfit.discrepancy import Structure
 
     check_place(out)
     screen = Screen(json=json, quiet=quiet)
-    # said before the table is read and anything is sampled
-    error_of_law = None if structure is None else Structure.named(structure)
     groups = names(by or ())
     how, fixed = pooling(pool or ()), numbers(fix or (), "--fix", "E=0")
     priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
@@ -194,7 +192,7 @@ def fit(
             by=groups,
             pooling=how,
             checkpoints=checkpoints,
-            structure=error_of_law,
+            structure=structure.value if structure else None,
             population=population,
             noise=noise.value if noise else None,
             fixed=fixed,

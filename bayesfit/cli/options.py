@@ -18,6 +18,12 @@ class Allowed(StrEnum):
     collinear = "collinear"
 
 
+class StructureKind(StrEnum):
+    """Kinds of a law's own error."""
+
+    drift = "drift"
+
+
 class NoiseKind(StrEnum):
     """Kinds of noise."""
 
