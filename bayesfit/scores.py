@@ -139,20 +139,39 @@ def score(fit: Fit, runs: Runs, output: str, *, seed: int = 0) -> pd.DataFrame:
     if scored_on_log(fit.law, fit.runs, output):
         # a fit with noise on the loss itself may put a little below zero
         truth, drawn = np.log(observed), np.log(np.maximum(draws, 1e-9 * observed))
+    scored = score_draws(drawn, truth)
+    scored.insert(0, "observed", observed)
+    scored.insert(1, "median", np.median(draws, axis=0))
+    scored.insert(2, "decades", found.distance)
+    scored.insert(3, "log_score", log_score(fit, runs, output, seed=seed))
+    return scored
+
+
+def score_draws(drawn: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """Score predictive draws, however they were made.
+
+    Parameters
+    ----------
+    drawn
+        One row a draw, one column a run.
+    truth
+        What each run showed, on the same scale.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run: ``error`` of the median, ``crps``, ``interval_score`` of the 90% interval, ``pit`` and
+        ``inside_50`` and so on, as `score` gives them.
+    """
     drawn = np.sort(drawn, axis=0)
     low, high = np.quantile(drawn, [(1 - _SCORED) / 2, (1 + _SCORED) / 2], axis=0)
     missed = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
-    pit = (drawn < truth).mean(axis=0)
     table = pd.DataFrame(
         {
-            "observed": observed,
-            "median": np.median(draws, axis=0),
-            "decades": found.distance,
-            "log_score": log_score(fit, runs, output, seed=seed),
             "error": np.median(drawn, axis=0) - truth,
             "crps": crps(drawn, truth),
             "interval_score": (high - low) + 2 / (1 - _SCORED) * missed,
-            "pit": pit,
+            "pit": (drawn < truth).mean(axis=0),
         }
     )
     for level in LEVELS:
