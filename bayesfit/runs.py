@@ -365,8 +365,11 @@ class Runs:
             )
         if not wanted.any():
             raise SpecError("no run is left by this selection")
-        chosen = self.table[wanted].reset_index(drop=True)
-        return replace(self, table=chosen)
+        return self.take(np.flatnonzero(wanted))
+
+    def take(self, places: np.ndarray) -> Runs:
+        """Return the runs at these places, in this order, as often as each is named: for resampling."""
+        return replace(self, table=self.table.iloc[places].reset_index(drop=True))
 
     @property
     def loss_se(self) -> np.ndarray | None:
