@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bayesfit.errors import SpecError, nearest
+from bayesfit.parallel import run_jobs
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
@@ -22,6 +27,8 @@ _RUNS_PER_PARAMETER = 1.5
 _FEWEST_RUNS = 6
 #: Runs times parameters up to which a refit is sampled again where its checks fail.
 _QUICK = 600
+#: Probability below which a share of runs inside bands is not taken for chance.
+_CHANCE = 0.05
 #: What folds may lack that a whole study has: they are small on purpose.
 _ALLOWED: tuple[Allow, ...] = ("few_runs", "one_group", "collinear")
 
@@ -78,6 +85,58 @@ class Backtest:
     def summary(self) -> pd.Series:
         """Mean scores over all hidden runs and origins, the share inside each interval, and the mean error."""
         return self._means(self.table.groupby(lambda _: "all")).iloc[0].rename(self.law)
+
+    @property
+    def verdict(self) -> str:
+        """What the share of hidden runs inside 90% intervals says, in words."""
+        from scipy.stats import binom
+
+        inside, runs = int(self.table["inside_90"].sum()), len(self.table)
+        found = f"90% bands held {inside} of {runs} hidden runs"
+        if not self.converged:
+            found += "; some of these fits fail their checks"
+        # runs of one study are wrong together, so that only what chance would hardly give is called so
+        if binom.cdf(inside, runs, 0.9) < _CHANCE:
+            return f"{found}: too narrow. Take a wider kind, or another law, before a larger run rests on them"
+        if binom.sf(inside - 1, runs, 0.9) < _CHANCE:
+            return f"{found}: wider than they need be here"
+        return f"{found}, as far as {runs} runs can tell"
+
+    def by_distance(self, edges: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0)) -> pd.DataFrame:
+        """Return mean scores by how far hidden runs lie beyond the fitted ones.
+
+        Parameters
+        ----------
+        edges
+            Where classes of distance begin, in decades; the last has no end.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a class that holds a run, by its ``from`` and ``to``, with the columns of `origins`.
+        """
+        if sorted({*edges}) != [*edges] or not edges:
+            raise SpecError(f"edges must rise, found {list(edges)}")
+        ends = [*edges, np.inf]
+        place = np.digitize(self.table["decades"], ends[1:-1], right=True)
+        means = self._means(self.table.groupby(place, sort=True))
+        found = [int(number) for number in means.index]
+        means.insert(0, "from", [ends[number] for number in found])
+        means.insert(1, "to", [ends[number + 1] for number in found])
+        return means.reset_index(drop=True)
+
+    def pit_histogram(self, bins: int = 10) -> pd.DataFrame:
+        """Return how often hidden runs fell into each of equally probable parts of their forecasts.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``from``, ``to`` (probability below), ``runs``, and ``expected``, the number in each where bands
+            hold what they promise. Many in the outer parts: bands too narrow; in one of them: forecasts off one way.
+        """
+        counts, ends = np.histogram(self.table["pit"], bins=bins, range=(0.0, 1.0))
+        columns = {"from": ends[:-1], "to": ends[1:], "runs": counts, "expected": len(self.table) / bins}
+        return pd.DataFrame(columns)
 
     @property
     def converged(self) -> bool:
@@ -234,6 +293,8 @@ def backtest(
     chains: int = 4,
     cores: int | None = None,
     seed: int = 0,
+    workers: int | None = 1,
+    resume: Path | str | None = None,
 ) -> Backtest:
     """Fit a law to the cheapest runs and score its forecasts of the next larger ones, at several origins.
 
@@ -249,6 +310,11 @@ def backtest(
         How runs are hidden; see `Folds`.
     output
         The output to score, where the law has several.
+    workers
+        Origins worked on at once; None for one a processor.
+    resume
+        A folder that keeps the scores of each origin, so that work that was cut short is taken up again. They are
+        kept by everything they depend on: runs, law, settings and the version of bayesfit.
 
     Returns
     -------
@@ -262,7 +328,7 @@ def backtest(
     """
     from bayesfit.catalog import law as find
     from bayesfit.discrepancy import with_structure
-    from bayesfit.scores import score, scored_on_log
+    from bayesfit.scores import scored_on_log
 
     law = find(law)
     if law.dims:
@@ -271,24 +337,67 @@ def backtest(
         law = with_structure(law, structure, runs)
     name = law.pick_output(output)
     axis, origins = (folds or Folds()).cut(runs, law.n_parameters)
-    rows = []
-    for origin in origins:
-        found = refit(
-            runs.select(origin.train),
-            law,
-            by=by,
-            pooling=pooling,
-            checkpoints=checkpoints,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            seed=seed,
-        )
-        scored = score(found, runs.select(origin.test), name, seed=seed)
-        scored.insert(0, "origin", origin.cut)
-        scored.insert(1, "run", np.flatnonzero(origin.test & ~np.isnan(runs.values(name))))
-        scored["converged"] = found.check().passed
-        rows.append(scored)
-    table = pd.concat(rows, ignore_index=True)
+    settings = {
+        "by": [*by],
+        "pooling": dict(pooling or {}),
+        "checkpoints": checkpoints,
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "seed": seed,
+    }
+    folder = None if resume is None else Path(resume)
+    jobs = [
+        _Fold(runs=runs, law=law, output=name, origin=origin, settings=settings, cores=cores, folder=folder)
+        for origin in origins
+    ]
+    table = pd.concat(run_jobs(_scored, jobs, workers=workers), ignore_index=True)
     return Backtest(law=law.id, output=name, scale=axis, on_log=scored_on_log(law, runs, name), table=table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fold:
+    """One origin to fit and score; `folder` is where its scores are kept."""
+
+    runs: Runs
+    law: Law
+    output: str
+    origin: Origin
+    settings: Mapping[str, Any]
+    cores: int | None
+    folder: Path | None
+
+    @property
+    def kept(self) -> Path | None:
+        """The file of its scores, named by all that they depend on."""
+        if self.folder is None:
+            return None
+        from bayesfit import __version__
+        from bayesfit.card_file import card_toml
+
+        which = self.origin.train.tobytes() + self.origin.test.tobytes()
+        told = json.dumps(
+            [self.runs.sha256, card_toml(self.law), self.output, self.settings, __version__], default=repr
+        )
+        return self.folder / f"{hashlib.sha256(told.encode() + which).hexdigest()[:24]}.parquet"
+
+
+def _scored(fold: _Fold) -> pd.DataFrame:
+    """Return the scores of one origin's hidden runs, kept or made."""
+    from bayesfit.scores import score
+
+    kept = fold.kept
+    if kept is not None and kept.is_file():
+        return pd.read_parquet(kept)
+    origin, runs = fold.origin, fold.runs
+    found = refit(runs.select(origin.train), fold.law, cores=fold.cores, **fold.settings)
+    scored = score(found, runs.select(origin.test), fold.output, seed=fold.settings["seed"])
+    scored.insert(0, "origin", origin.cut)
+    scored.insert(1, "run", np.flatnonzero(origin.test & ~np.isnan(runs.values(fold.output))))
+    scored["converged"] = found.check().passed
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        scratch = kept.with_suffix(f".{os.getpid()}")
+        scored.to_parquet(scratch)
+        scratch.replace(kept)
+    return scored

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesfit as bf
-from bayesfit.backtesting import Folds, fewest_runs
+from bayesfit import backtesting
+from bayesfit.backtesting import Folds, fewest_runs, refit
 
 
 def runs_over(flops: np.ndarray) -> bf.Runs:
@@ -69,3 +73,69 @@ def test_a_true_law_covers_its_hidden_runs() -> None:
         hidden = runs.values("flops")[rows["run"]]
         assert (hidden > origin).all()
         np.testing.assert_array_equal(runs.values("loss")[rows["run"]], rows["observed"])
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    """Four hidden runs of two origins, two of them far out and outside every interval."""
+    return pd.DataFrame(
+        {
+            "origin": [1.0, 1.0, 2.0, 2.0],
+            "decades": [0.1, 1.0, 0.2, 3.0],
+            "log_score": 0.0,
+            "crps": [1.0, 2.0, 3.0, 4.0],
+            "interval_score": 1.0,
+            "error": [0.1, 0.2, -0.1, -0.3],
+            "pit": [0.5, 1.0, 0.45, 0.0],
+            **{f"inside_{level}": [True, False, True, False] for level in (50, 80, 90, 95)},
+            "converged": True,
+        }
+    )
+
+
+def test_scores_against_distance(scores: pd.DataFrame) -> None:
+    found = bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).by_distance((0.0, 0.25, 1.0))
+    assert found[["from", "to"]].to_numpy().tolist() == [[0.0, 0.25], [0.25, 1.0], [1.0, np.inf]]
+    assert found["runs"].tolist() == [2, 1, 1]
+    assert found["inside_90"].tolist() == [1.0, 0.0, 0.0]
+    assert found["crps"].tolist() == [2.0, 2.0, 4.0]
+    with pytest.raises(bf.SpecError, match="edges must rise"):
+        bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).by_distance((1.0, 0.0))
+
+
+def test_probabilities_below_what_was_seen(scores: pd.DataFrame) -> None:
+    found = bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).pit_histogram(4)
+    assert found["runs"].tolist() == [1, 1, 1, 1]
+    assert found["expected"].tolist() == [1.0] * 4
+    assert found["to"].tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = bf.simulate("cerebras_c", seed=4, n=40).runs
+    settings = {"folds": Folds(origins=2), "draws": 200, "tune": 300, "seed": 1, "resume": tmp_path}
+    first = bf.backtest(runs, "cerebras_c", **settings)
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == len(first.origins) == 2
+    kept[0].unlink()
+    asked = []
+
+    def counted(*given: Any, **told: Any) -> Any:
+        asked.append(given)
+        return refit(*given, **told)
+
+    monkeypatch.setattr(backtesting, "refit", counted)
+    again = bf.backtest(runs, "cerebras_c", **settings)
+    assert len(asked) == 1
+    pd.testing.assert_frame_equal(again.table, first.table)
+    # another seed is other work
+    bf.backtest(runs, "cerebras_c", **{**settings, "seed": 2})
+    assert len(asked) == 3
+
+
+def test_origins_worked_on_at_once_give_the_same_scores() -> None:
+    runs = bf.simulate("cerebras_c", seed=4, n=40).runs
+    alone, beside = (
+        bf.backtest(runs, "cerebras_c", folds=Folds(origins=2), draws=200, tune=300, seed=1, workers=workers)
+        for workers in (1, 2)
+    )
+    pd.testing.assert_frame_equal(alone.table, beside.table)
