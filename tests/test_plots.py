@@ -394,3 +394,22 @@ def test_law_that_takes_several_lines_has_no_formula_in_the_title() -> None:
     )
     assert style.formula(law) == ""
     assert style.title(law) == "custom"
+
+
+def test_calibration_draws_probabilities_and_coverage() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"origin": 1.0, "decades": rng.uniform(0, 1, 40), "pit": rng.uniform(size=40)})
+    for column in ("log_score", "crps", "interval_score", "error"):
+        table[column] = 0.0
+    for level in (50, 80, 90, 95):
+        table[f"inside_{level}"] = np.abs(table["pit"] - 0.5) < level / 200
+    table["converged"] = True
+    backtest = bf.Backtest(law="chinchilla", output="loss", scale="flops", on_log=True, table=table)
+    figure = plots.plot_calibration(backtest)
+    histogram, coverage = figure.axes
+    heights = np.array([bar.get_height() for bar in histogram.patches])
+    # a density
+    assert heights.mean() == pytest.approx(1.0)
+    share = backtest.by_distance()["inside_90"].to_numpy()
+    np.testing.assert_allclose(coverage.lines[0].get_ydata(), share)
+    assert "40 hidden runs over 1 cut in flops" in figure.get_suptitle()

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bayesfit.cli.backtests import backtest
 from bayesfit.cli.comparisons import compare
 from bayesfit.cli.demo import demo
 from bayesfit.cli.fits import fit, plot
@@ -92,6 +93,7 @@ app.command("check-data")(check_data)
 app.command("simulate")(simulate)
 app.command("fit")(fit)
 app.command("compare")(compare)
+app.command("backtest")(backtest)
 app.command("forecast")(forecast)
 app.command("risk")(risk)
 app.command("plot")(plot)

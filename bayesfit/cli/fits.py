@@ -21,6 +21,7 @@ from bayesfit.cli.options import (
     Derive,
     FitFile,
     Json,
+    LawText,
     Loss,
     LossSe,
     Metric,
@@ -32,7 +33,7 @@ from bayesfit.cli.options import (
     RunsFile,
     Seed,
     Set,
-    StructureKind,
+    StructureOption,
     Tasks,
     Unconverged,
 )
@@ -59,14 +60,7 @@ class PlotKind(StrEnum):
 
 def fit(
     file: RunsFile,
-    law: Annotated[
-        str,
-        typer.Option(
-            "--law",
-            metavar="LAW",
-            help="The law: an id, a card (.toml), or a formula such as 'loss = E + a*flops**-b'.",
-        ),
-    ],
+    law: LawText,
     by: By = None,
     column: Column = None,
     derive: Derive = None,
@@ -105,14 +99,7 @@ def fit(
             help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
         ),
     ] = "",
-    structure: Annotated[
-        StructureKind | None,
-        typer.Option(
-            "--structure",
-            metavar="KIND",
-            help="How the law may be wrong: drift, an error of its own that widens beyond the runs. None by default.",
-        ),
-    ] = None,
+    structure: StructureOption = None,
     population: Annotated[
         str | None,
         typer.Option(

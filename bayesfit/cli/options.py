@@ -51,6 +51,22 @@ RunsFile = Annotated[
     ),
 ]
 FitFile = Annotated[Path, typer.Argument(metavar="FILE", help="A saved fit (.nc), from `bayesfit fit`.")]
+LawText = Annotated[
+    str,
+    typer.Option(
+        "--law",
+        metavar="LAW",
+        help="The law: an id, a card (.toml), or a formula such as 'loss = E + a*flops**-b'.",
+    ),
+]
+StructureOption = Annotated[
+    StructureKind | None,
+    typer.Option(
+        "--structure",
+        metavar="KIND",
+        help="How the law may be wrong: drift, an error of its own that widens beyond the runs. None by default.",
+    ),
+]
 By = Annotated[
     list[str] | None,
     typer.Option(

@@ -80,7 +80,8 @@ class Screen:
             rows = [[str(label), *row] for label, row in zip(frame.index, rows, strict=True)]
             columns = [index, *columns]
         broken = {name: name.replace("_", "_\n") for name in columns}
-        turned = [[name, *(row[i] for row in rows)] for i, name in enumerate(columns)]
+        # labels are the heads then
+        turned = [[name, *(row[i] for row in rows)] for i, name in enumerate(columns) if index is None or i]
         heads = ["", *(str(label) for label in frame.index)]
         for table in (
             _table(columns, rows, right, whole=True),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesfit.plots.band import plot_band
+    from bayesfit.plots.calibration import plot_calibration
     from bayesfit.plots.comparison import plot_compare
     from bayesfit.plots.efficiency import plot_efficiency
     from bayesfit.plots.pair import plot_pair
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "plot_band": "band",
+    "plot_calibration": "calibration",
     "plot_compare": "comparison",
     "plot_efficiency": "efficiency",
     "plot_pair": "pair",
@@ -31,6 +33,7 @@ _HOME = {
 
 __all__ = [
     "plot_band",
+    "plot_calibration",
     "plot_compare",
     "plot_efficiency",
     "plot_pair",

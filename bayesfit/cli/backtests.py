@@ -1,0 +1,154 @@
+"""`bayesfit backtest`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayesfit.cli.options import (
+    Allow,
+    By,
+    Column,
+    Derive,
+    Json,
+    LawText,
+    Loss,
+    LossSe,
+    NItems,
+    Quiet,
+    RunsFile,
+    Seed,
+    StructureOption,
+)
+from bayesfit.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from bayesfit.backtesting import Backtest
+
+_SHOWN = ("runs", "inside_50", "inside_80", "inside_90", "inside_95", "interval_score", "crps", "log_score", "error")
+
+
+def backtest(
+    file: RunsFile,
+    law: LawText,
+    by: By = None,
+    column: Column = None,
+    derive: Derive = None,
+    loss: Loss = None,
+    loss_se: LossSe = None,
+    n_items: NItems = None,
+    allow: Allow = None,
+    structure: StructureOption = None,
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", metavar="INPUT", help="Axis along which larger runs are hidden; compute unless told."),
+    ] = None,
+    origins: Annotated[
+        int, typer.Option("--origins", metavar="N", min=1, help="Cuts beyond which runs are hidden, at most.")
+    ] = 3,
+    horizon: Annotated[
+        float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
+    ] = 1.0,
+    draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 500,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Cuts worked on at once; all processors unless told."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FOLDER", help="Keep each cut's scores here, and go on from those found."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also draw calibration, .png, .pdf or .svg.")
+    ] = None,
+    seed: Seed = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hide the largest runs, forecast them from the others, and say how often the bands held."""
+    from bayesfit.cli.files import check_figure, whole
+    from bayesfit.cli.reading import columns_of, names, read_law, read_runs
+    from bayesfit.cli.tables import describe
+
+    if out is not None:
+        check_figure(out)
+    screen = Screen(json=json, quiet=quiet)
+    groups = names(by or ())
+    words: list[Any] = [word.value for word in allow or ()]
+    found = read_law(law, {}, columns_of(file, None) if "=" in law else ())
+    runs = read_runs(
+        file,
+        table=None,
+        laws=[found],
+        by=groups,
+        column=column or (),
+        derive=derive or (),
+        loss=loss,
+        loss_se=loss_se,
+        n_items=n_items,
+        allow=words,
+    )
+    describe(screen, runs)
+    screen.say()
+    screen.say(f"Fitting {found.id} to small runs, up to {origins} times.")
+    start = time.monotonic()
+    from bayesfit.backtesting import Folds
+    from bayesfit.backtesting import backtest as hide
+
+    done = hide(
+        runs,
+        found,
+        by=groups,
+        structure=structure.value if structure else None,
+        folds=Folds(scale=scale, origins=origins, horizon=horizon),
+        draws=draws,
+        seed=seed or 0,
+        workers=workers,
+        resume=resume,
+    )
+    if json:
+        screen.document(_document(done))
+    else:
+        show(screen, done)
+        screen.say()
+        screen.say(f"Done after {time.monotonic() - start:.0f} s.")
+    if out is not None:
+        import matplotlib
+
+        # a file is written, also on a machine whose settings ask for windows
+        matplotlib.use("Agg")
+        from bayesfit.plots import plot_calibration
+
+        with whole(out) as temporary:
+            plot_calibration(done).savefig(temporary, format=out.suffix[1:].lower(), dpi=150)
+        screen.say(f"Calibration is drawn in {out}.")
+
+
+def show(screen: Screen, done: Backtest) -> None:
+    """Write how the bands did, by cut and by distance."""
+    screen.result(f"\nBy cut in {done.scale}: runs above it were hidden", "bold")
+    screen.frame(done.origins[list(_SHOWN)].rename(index=lambda cut: f"{cut:.3g}"), done.scale)
+    screen.result("\nBy decades beyond the fitted runs", "bold")
+    distances = done.by_distance()
+    words = [f"{low:g} to {high:g}" for low, high in zip(distances["from"], distances["to"], strict=True)]
+    screen.frame(distances.assign(decades=words).set_index("decades")[list(_SHOWN)], "decades")
+    unit = "log" if done.on_log else "unit of the output"
+    screen.say(f"inside_90: share that 90% bands held; scores and error on the {unit}, lower is better", "dim")
+    screen.result(f"\n{done.verdict}")
+
+
+def _document(done: Backtest) -> dict[str, Any]:
+    return {
+        "law": done.law,
+        "output": done.output,
+        "scale": done.scale,
+        "verdict": done.verdict,
+        "summary": done.summary.to_dict(),
+        "origins": done.origins.reset_index().to_dict("records"),
+        "by_distance": done.by_distance().to_dict("records"),
+        "pit": done.pit_histogram().to_dict("records"),
+        "converged": done.converged,
+    }

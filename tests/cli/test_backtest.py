@@ -1,0 +1,51 @@
+"""`bayesfit backtest`: what it says, keeps and refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import bayesfit as bf
+from tests.cli.terminal import run
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+QUICK = ("--draws", 200, "--origins", 2, "--seed", 1, "--workers", 1)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("backtest") / "runs.csv"
+    bf.simulate("cerebras_c", seed=4, n=40).runs.table[["flops", "loss"]].to_csv(path, index=False)
+    return path
+
+
+def test_it_says_how_often_bands_held_and_keeps_what_it_did(table: Path) -> None:
+    kept, figure = table.parent / "kept", table.parent / "calibration.png"
+    said = run("backtest", table, "--law", "cerebras_c", *QUICK, "--resume", kept, "--out", figure)
+    assert "By cut in flops: runs above it were hidden" in said.stdout
+    assert "By decades beyond the fitted runs" in said.stdout
+    assert "90% bands held" in said.stdout
+    assert figure.stat().st_size > 10_000
+    assert len([*kept.glob("*.parquet")]) == 2
+    again = run("backtest", table, "--law", "cerebras_c", *QUICK, "--resume", kept, "--json")
+    document = json.loads(again.stdout)
+    assert document["verdict"] in said.stdout
+    assert document["summary"]["runs"] == sum(row["runs"] for row in document["origins"])
+    assert sum(row["runs"] for row in document["pit"]) == document["summary"]["runs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--horizon", "-1"), "origins and horizon must be positive"),
+        (("--scale", "flop"), "the scale must be a positive input, found 'flop' (did you mean 'flops'?)"),
+        (("--structure", "wrong"), "is not one of 'drift'"),
+        (("--out", "figure.txt"), "figure.txt"),
+    ],
+)
+def test_what_it_cannot_do_is_said(table: Path, options: tuple[str, str], message: str) -> None:
+    said = run("backtest", table, "--law", "cerebras_c", *options, code=2)
+    assert message in " ".join(said.stderr.split())
