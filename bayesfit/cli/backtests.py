@@ -69,7 +69,7 @@ def backtest(
     quiet: Quiet = False,
 ) -> None:
     """Hide the largest runs, forecast them from the others, and say how often the bands held."""
-    from bayesfit.cli.files import check_figure, whole
+    from bayesfit.cli.files import check_figure, draw
     from bayesfit.cli.reading import columns_of, names, read_law, read_runs
     from bayesfit.cli.tables import describe
 
@@ -116,14 +116,9 @@ def backtest(
         screen.say()
         screen.say(f"Done after {time.monotonic() - start:.0f} s.")
     if out is not None:
-        import matplotlib
-
-        # a file is written, also on a machine whose settings ask for windows
-        matplotlib.use("Agg")
         from bayesfit.plots import plot_calibration
 
-        with whole(out) as temporary:
-            plot_calibration(done).savefig(temporary, format=out.suffix[1:].lower(), dpi=150)
+        draw(out, lambda: plot_calibration(done))
         screen.say(f"Calibration is drawn in {out}.")
 
 

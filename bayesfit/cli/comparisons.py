@@ -95,7 +95,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Compare laws on one table: by leave-one-out inside the data, by hidden larger runs beyond them."""
-    from bayesfit.cli.files import check_figure, whole
+    from bayesfit.cli.files import check_figure, draw
     from bayesfit.cli.reading import named, names, read_evals, read_laws, read_runs
     from bayesfit.cli.tables import describe
 
@@ -153,14 +153,9 @@ def compare(
         screen.say()
         screen.say(f"Done after {time.monotonic() - start:.0f} s.")
     if out is not None:
-        import matplotlib
-
-        # a file is written, also on a machine whose settings ask for windows
-        matplotlib.use("Agg")
         from bayesfit.plots import plot_compare
 
-        with whole(out) as temporary:
-            plot_compare(comparison).savefig(temporary, format=out.suffix[1:].lower(), dpi=150)
+        draw(out, lambda: plot_compare(comparison))
         screen.say(f"Both scores are drawn in {out}.")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bayesfit.errors import SpecError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FIGURES = (".png", ".pdf", ".svg")
 
@@ -51,3 +55,12 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def draw(path: Path, figure: Callable[[], Figure]) -> None:
+    """Draw a figure and write it, also on a machine whose settings ask for windows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    with whole(path) as temporary:
+        figure().savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
