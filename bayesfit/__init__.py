@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bayesfit.runs import Runs
     from bayesfit.simulation import simulate
     from bayesfit.store import load
+    from bayesfit.track_record import TrackRecord, learn_drift
     from bayesfit.trend import missed_turns, trend_shapes
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ _HOME = {
     "SpecError": "errors",
     "StoredFitError": "errors",
     "Structure": "discrepancy",
+    "TrackRecord": "track_record",
     "assess_risk": "risk",
     "average": "averaging",
     "backtest": "backtesting",
@@ -80,6 +82,7 @@ _HOME = {
     "fit": "fitting",
     "law": "catalog",
     "laws": "catalog",
+    "learn_drift": "track_record",
     "learn_population": "population",
     "load": "store",
     "missed_turns": "trend",
@@ -115,6 +118,7 @@ __all__ = [
     "SpecError",
     "StoredFitError",
     "Structure",
+    "TrackRecord",
     "assess_risk",
     "average",
     "backtest",
@@ -125,6 +129,7 @@ __all__ = [
     "fit",
     "law",
     "laws",
+    "learn_drift",
     "learn_population",
     "load",
     "missed_turns",

@@ -19,7 +19,17 @@ from bayesfit.priors import Prior
 from bayesfit.typeset import latex, latex_name
 
 Role = Literal[
-    "floor", "ceiling", "amplitude", "exponent", "shape", "location", "ratio", "coefficient", "run", "structure"
+    "floor",
+    "ceiling",
+    "amplitude",
+    "exponent",
+    "shape",
+    "location",
+    "ratio",
+    "coefficient",
+    "run",
+    "structure",
+    "outer",
 ]
 Trend = Literal["increasing", "decreasing"]
 Verified = Literal["read", "form read", "abstract", "memory"]
@@ -39,6 +49,7 @@ SPREAD: Mapping[str, float] = {
     "coefficient": 0.5,
     "run": 0.05,
     "structure": 0.012,
+    "outer": 0.3,
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from bayesfit.card import Law
 from bayesfit.card_file import read_card
@@ -28,7 +30,7 @@ def models_folder() -> Path:
 
 
 def _cards() -> list[Path]:
-    """Return the files of laws; populations of their parameters have a folder of their own."""
+    """Return the files of laws; what was learnt from studies has a folder of its own."""
     return sorted(path for path in models_folder().glob("*/*.toml") if path.parent.name != "priors")
 
 
@@ -76,6 +78,37 @@ def _read(path: Path) -> Law:
     if entry.id != path.stem:
         raise SpecError(f"{path.name} holds the law '{entry.id}'; the file must carry its name")
     return replace(entry, kind=path.parent.name)
+
+
+def prior_card(name: str | Path, what: str, key: str) -> tuple[str, dict[str, Any]]:
+    """Return the file name and the table of what was learnt from studies: of ``models/priors``, or a file by path.
+
+    Parameters
+    ----------
+    name
+        Its name, or the path of a ``.toml`` file.
+    what, key
+        What it is, in words, and a key that only such tables have.
+
+    Raises
+    ------
+    SpecError
+        If there is none of that name, or its text is not TOML.
+    """
+    folder = models_folder() / "priors"
+    path = Path(name) if str(name).endswith(".toml") else folder / f"{name}.toml"
+    if not path.is_file():
+        # populations and track records share the folder
+        texts = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.toml"))}
+        known = [stem for stem, text in texts.items() if key in text]
+        raise SpecError(
+            f"there is no {what} '{name}'{nearest(str(name), known)}; known: {', '.join(known) or 'none'}, or the "
+            f"path of a .toml file"
+        )
+    try:
+        return path.name, tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path.name} is not valid TOML: {error}") from None
 
 
 def search(words: str) -> Iterator[Law]:

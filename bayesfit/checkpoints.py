@@ -35,12 +35,14 @@ def with_run_shifts(law: Law) -> Law:
     if any(parameter.role == "run" for parameter in law.parameters.values()):
         return law
     shifts = {
-        output: Parameter(
-            prior=Prior.parse("Normal(0, 0)"),
-            role="run",
-            spread=_ON_LOGIT if part.noise.counted or part.noise.on == "logit" else _ON_LOG,
-            about=f"how far a training run's {output} lies off the law",
-        )
+        output: {
+            "shift": Parameter(
+                prior=Prior.parse("Normal(0, 0)"),
+                role="run",
+                spread=_ON_LOGIT if part.noise.counted or part.noise.on == "logit" else _ON_LOG,
+                about=f"how far a training run's {output} lies off the law",
+            )
+        }
         for output, part in law.outputs.items()
     }
-    return with_shifts(law, "typical", "shift", shifts)
+    return with_shifts(law, "typical", shifts)

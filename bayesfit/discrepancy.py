@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -10,17 +11,18 @@ import numpy as np
 from bayesfit.card import Law, Parameter
 from bayesfit.errors import FormulaError, SpecError, nearest
 from bayesfit.expression import parse_expression
+from bayesfit.outer import with_outer_exponent
 from bayesfit.priors import Prior
 from bayesfit.shifts import with_shifts
+from bayesfit.track_record import PUBLIC, Of, TrackRecord, drifts_on, track_record
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
 
 Kind = Literal["drift"]
 
-#: Median scale of a path: the slope's change over a decade, on the log and on the log-odds; and the standard
-#: deviation of its logarithm.
-_SCALE, _SCALE_SD = {"log": 0.012, "logit": 0.1}, 0.8
+#: Standard deviation of the log of a scale that is named.
+_SCALE_SD = 0.8
 #: Axes by preference: what a law reads of them decides.
 _AXES = (("flops", "flops"), ("params*tokens", "params tokens"), ("params", "params"), ("tokens", "tokens"))
 
@@ -35,17 +37,30 @@ class Structure:
         ``"drift"``: on the scale on which noise acts, outputs lie off the law by a path along an axis, an integrated
         Wiener process whose mean and trend over the runs are taken off (see `bayesfit.knots`). So the law's
         local exponent drifts, by about the path's scale times the square root of the decades travelled.
+    outer
+        Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`), under what the
+        track record says of a study to come; or its prior, a lognormal one. It sharpens bands of laws of several
+        terms, and takes many times as long to sample.
     along
         The axis, a formula over inputs such as ``"params*tokens"``; by default compute, or what the law has of it.
+        Several axes, ``("params", "tokens")``, have a path each, and these add up.
     scale, scale_sd
-        Prior of the path's scale: its median (per decade to the power 3/2) and the standard deviation of its log.
-        By default .012 where noise acts on the log and .1 on log-odds, and .8.
+        Prior of the path's scale: its median (per decade to the power 3/2) and the standard deviation of its log,
+        .8 where only `scale` is given. By default what the track record says of a study to come.
+    record
+        The track record: that of public studies by default, the path of a file or a `bayesfit.TrackRecord` of your
+        own.
+    without
+        Studies or papers that the record is to leave out: what you forecast must not be its own evidence.
     """
 
     kind: Kind = "drift"
-    along: str = ""
+    outer: bool | Prior = False
+    along: str | tuple[str, ...] = ""
     scale: float | None = None
-    scale_sd: float = _SCALE_SD
+    scale_sd: float | None = None
+    record: str | Path | TrackRecord = PUBLIC
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -55,10 +70,32 @@ class Structure:
             )
         if self.scale is not None and not self.scale > 0:
             raise SpecError(f"the scale of structure must be positive, found {self.scale}")
-        if not self.scale_sd > 0:
+        if self.scale_sd is not None and not self.scale_sd > 0:
             raise SpecError(f"scale_sd of structure must be positive, found {self.scale_sd}")
-        if self.along:
-            parse_expression(self.along)
+        for axis in self.axes:
+            parse_expression(axis)
+
+    def path_prior(self, of: Of) -> tuple[float, float]:
+        """Return the median of the path's scale on the log or log-odds, and the standard deviation of its log."""
+        if self.scale is not None:
+            return self.scale, _SCALE_SD if self.scale_sd is None else self.scale_sd
+        median, sd = track_record(self.record).prior(of, self.without)
+        return median, sd if self.scale_sd is None else self.scale_sd
+
+    @property
+    def outer_prior(self) -> Prior | None:
+        """The prior of the outer exponent, if there is to be one."""
+        if isinstance(self.outer, bool):
+            if not self.outer:
+                return None
+            median, sd = track_record(self.record).prior("outer", self.without)
+            return Prior.parse(f"LogNormal(log({median:.6g}), {sd:.6g})")
+        return self.outer
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes that were named."""
+        return ((self.along,) if self.along else ()) if isinstance(self.along, str) else tuple(self.along)
 
 
 def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
@@ -86,20 +123,25 @@ def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
     told = Structure(kind=structure) if isinstance(structure, str) else structure
     if law.drifts:
         return law
-    along = told.along or _axis(law, runs)
-    _check_axis(along, law, runs)
-    paths = {}
+    axes = told.axes or (_axis(law, runs),)
+    for axis in axes:
+        _check_axis(axis, law, runs)
+    paths: dict[str, dict[str, Parameter]] = {}
     for output, part in law.outputs.items():
-        scale = told.scale or _SCALE["logit" if part.noise.counted or part.noise.on == "logit" else "log"]
-        paths[output] = Parameter(
-            prior=Prior.parse("Normal(0, 0)"),
-            role="structure",
-            spread=scale,
-            spread_sd=told.scale_sd,
-            along=along,
-            about=f"how far {output} drifts off the law along {along}",
-        )
-    return with_shifts(law, "law", "drift", paths)
+        scale, scale_sd = told.path_prior(drifts_on(part.noise))
+        paths[output] = {
+            name: Parameter(
+                prior=Prior.parse("Normal(0, 0)"),
+                role="structure",
+                spread=scale,
+                spread_sd=scale_sd,
+                along=axis,
+                about=f"how far {output} drifts off the law along {axis}",
+            )
+            for name, axis in zip(_names(axes), axes, strict=True)
+        }
+    outer = told.outer_prior
+    return with_shifts(law if outer is None else with_outer_exponent(law, outer), "law", paths)
 
 
 def assumed(law: Law) -> str:
@@ -112,6 +154,13 @@ def assumed(law: Law) -> str:
 def law_name(output: str) -> str:
     """Return the name of the equation that says what the law alone gives for an output."""
     return f"{output}_law"
+
+
+def _names(axes: tuple[str, ...]) -> list[str]:
+    """Return what the shift along each axis is called: ``drift``, or for several with the axis or its place."""
+    if len(axes) == 1:
+        return ["drift"]
+    return [f"drift_{axis if axis.isidentifier() else place}" for place, axis in enumerate(axes, start=1)]
 
 
 def _axis(law: Law, runs: Runs) -> str:

@@ -7,7 +7,6 @@ floor lies. A population is the normal distribution of these places over studies
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,26 +125,15 @@ def population(name: str | Path | Population) -> Population:
     SpecError
         If there is none of that name, or its text cannot be used.
     """
-    from bayesfit.catalog import models_folder
+    from bayesfit.catalog import prior_card
 
     if isinstance(name, Population):
         return name
-    folder = models_folder() / "priors"
-    path = Path(name) if str(name).endswith(".toml") else folder / f"{name}.toml"
-    if not path.is_file():
-        known = sorted(file.stem for file in folder.glob("*.toml"))
-        raise SpecError(
-            f"there is no population '{name}'{nearest(str(name), known)}; known: {', '.join(known) or 'none'}, or the "
-            f"path of a .toml file"
-        )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path.name} is not valid TOML: {error}") from None
+    file, table = prior_card(name, "population", "covariance")
     try:
         return Population.from_mapping(table)
     except SpecError as error:
-        raise SpecError(f"{path.name}: {error}") from None
+        raise SpecError(f"{file}: {error}") from None
 
 
 def learn_population(

@@ -11,17 +11,17 @@ from bayesfit.expression import Equation, parse_expression
 from bayesfit.noise import Noise
 
 
-def with_shifts(law: Law, before: str, shift: str, parameters: Mapping[str, Parameter]) -> Law:
-    """Return the law with a parameter that moves each of its outputs on the scale on which noise acts.
+def with_shifts(law: Law, before: str, parameters: Mapping[str, Mapping[str, Parameter]]) -> Law:
+    """Return the law with parameters that move each of its outputs on the scale on which noise acts.
 
     Parameters
     ----------
     law
         A closed law.
-    before, shift
-        An output's equation becomes ``loss_<before>``, and its parameter is called ``loss_<shift>``.
+    before
+        An output's equation becomes ``loss_<before>``.
     parameters
-        The parameter of each output.
+        The parameters of each output by shift; they are called ``loss_<shift>`` and add up.
     """
     equations: list[Equation] = []
     shifts: dict[str, Parameter] = {}
@@ -29,13 +29,15 @@ def with_shifts(law: Law, before: str, shift: str, parameters: Mapping[str, Para
         if equation.target not in parameters:
             equations.append(equation)
             continue
-        unmoved, moved = f"{equation.target}_{before}", f"{equation.target}_{shift}"
-        for name in (unmoved, moved):
+        unmoved = f"{equation.target}_{before}"
+        mine = {f"{equation.target}_{shift}": part for shift, part in parameters[equation.target].items()}
+        for name in (unmoved, *mine):
             if name in {*law.inputs, *law.parameters, *law.derived, *(one.target for one in law.equations)}:
                 raise SpecError(f"law {law.id} has a '{name}' of its own, which this fit needs; rename it")
+        moved = " + ".join(mine) if len(mine) == 1 else f"({' + '.join(mine)})"
         text = _shifted(law.outputs[equation.target].noise, unmoved, moved)
         equations += [Equation(unmoved, equation.expression), Equation(equation.target, parse_expression(text))]
-        shifts[moved] = parameters[equation.target]
+        shifts |= mine
     # checks and bounds are those of the law itself
     return replace(
         law,

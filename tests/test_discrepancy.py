@@ -14,6 +14,8 @@ from bayesfit.discrepancy import with_structure
 from bayesfit.knots import LABELS, PER_SIDE, Knots
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
 from bayesfit.priors import NUMPY_LINKS
+from bayesfit.sampling import nuts_settings
+from bayesfit.track_record import PUBLIC, track_record
 from tests.test_build import check_coordinates, everything_of, plain_normals, point_of
 
 #: The simulated law bends, which the fitted form lacks: its exponent changes by twice this a decade.
@@ -107,7 +109,7 @@ def test_the_variance_beyond_grows_as_that_of_an_integrated_wiener_process() -> 
 def test_log_density_is_that_of_the_law_and_a_path(families: int) -> None:
     groups = ("family",) if families else ()
     runs = runs_of(ladder(1, bend=BEND, families=families, runs=40), groups)
-    law = with_structure(POWER, "drift", runs)
+    law = with_structure(POWER, bf.Structure(scale=0.012), runs)
     built = build(law, plan_parameters(law, runs, Pooling(by=groups)), runs)
     everything = everything_of(built)
     rng = np.random.default_rng(0)
@@ -166,8 +168,49 @@ def test_the_axis_is_compute_or_what_the_law_has_of_it(name: str, along: str) ->
     paths = {name: part for name, part in law.parameters.items() if part.role == "structure"}
     assert {part.along for part in paths.values()} == {along}
     assert paths.keys() == {f"{output}_drift" for output in law.outputs}
-    # log-odds move by more than logs
-    assert {part.spread for part in paths.values()} == ({0.012, 0.1} if "accuracy" in law.outputs else {0.012})
+    # log-odds move by more than logs; how far, the track record says
+    scales = {name: part.spread for name, part in paths.items()}
+    expected = {f"{output}_drift": "logit" if output == "accuracy" else "log" for output in law.outputs}
+    public = track_record(PUBLIC)
+    assert scales == pytest.approx({name: public.prior(of)[0] for name, of in expected.items()})
+
+
+def test_several_axes_have_a_path_each() -> None:
+    runs = bf.simulate("chinchilla", seed=1).runs
+    law = with_structure(bf.law("chinchilla"), bf.Structure(along=("params", "params*tokens")), runs)
+    assert law.equations[-1].expression.text == "loss_law*exp((loss_drift_params + loss_drift_2))"
+    assert law.parameters["loss_drift_params"].along == "params"
+    assert law.parameters["loss_drift_2"].along == "params*tokens"
+
+
+def test_an_outer_exponent_comes_with_it_where_asked() -> None:
+    runs = bf.simulate("chinchilla", seed=1).runs
+    law = with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs)
+    assert law.parameters["loss_outer"].prior.text.startswith("LogNormal(log(1), 0.42")
+    told = bf.Prior.parse("LogNormal(0, 0.1)")
+    assert with_structure(bf.law("chinchilla"), bf.Structure(outer=told), runs).parameters["loss_outer"].prior == told
+    assert "loss_outer" not in with_structure(bf.law("chinchilla"), "drift", runs).parameters
+
+
+def test_a_law_with_an_outer_exponent_is_sampled_along_its_ridge() -> None:
+    runs = bf.simulate("chinchilla", seed=1).runs
+    law = with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs)
+    built = build(law, plan_parameters(law, runs, Pooling()), runs)
+    spreads = {"loss_drift_sd_knot": 0.01}
+    value, slope, _ = everything_of(built)(point_of(built, np.zeros(len(built.geometry.pull)), spreads))
+    assert np.isfinite(value)
+    assert np.isfinite(slope).all()
+    assert nuts_settings(built) == {"adaptation": "diag", "extra_doublings": 1}
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_fits_teach_a_track_record(bent: dict[str | None, bf.Fit]) -> None:
+    record = bf.learn_drift({"bent": bent["drift"]}, papers={"bent": "a paper"}, id="mine")
+    (study,) = record.studies
+    assert (study.name, study.paper, study.law, study.of) == ("bent", "a paper", "power", "log")
+    assert (study.median, study.sd) == pytest.approx(track_record(PUBLIC).prior("log"))
+    scales = bent["drift"].posterior["loss_drift_sd_knot"].values
+    assert study.quantiles[19] == pytest.approx(np.median(scales), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,260 @@
+"""How far laws have been seen to drift in past studies, and what that says of a study to come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from bayesfit.card import Parameter
+from bayesfit.errors import SpecError, nearest
+from bayesfit.knots import KNOT
+from bayesfit.noise import Noise
+from bayesfit.pooling import spread_name
+from bayesfit.priors import Prior
+
+if TYPE_CHECKING:
+    from bayesfit.fitting import Fit
+
+#: What a record speaks of: the scale of a path on the log or the log-odds of an output, or the outer exponent.
+Of = Literal["log", "logit", "outer"]
+
+#: Before any study: median, standard deviation of its logarithm, and half-normal scale of how far studies lie apart.
+_BEFORE: Mapping[Of, tuple[float, float, float]] = {
+    "log": (0.01, 1.5, 1.0),
+    # no study of accuracies is in the public record yet
+    "logit": (0.1, 0.6, 0.5),
+    "outer": (1.0, 0.3, 0.3),
+}
+_NONE = Parameter(prior=Prior.parse("Normal(0, 0)"))
+#: Places at which a study's posterior is kept.
+_PLACES = tuple(round(0.025 * place, 3) for place in range(1, 40))
+_KEYS = ("id", "summary", "studies")
+_STUDY = ("name", "paper", "law", "of", "median", "sd", "quantiles")
+_GRID = 81
+#: The record that comes with the package.
+PUBLIC = "public_drift"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drifted:
+    """How far a law was from the runs of one study.
+
+    Parameters
+    ----------
+    name, paper
+        The study and what it was published in; studies of one paper count as one together.
+    law
+        The law that was fitted.
+    of
+        What the numbers are: ``"log"`` or ``"logit"``, the scale of the path on the log or the log-odds of an output;
+        ``"outer"``, the outer exponent.
+    median, sd
+        The lognormal prior of it under which the study was fitted: median, and standard deviation of the log.
+    quantiles
+        Quantiles of its posterior, at equal steps of probability.
+    """
+
+    name: str
+    paper: str
+    law: str
+    of: Of
+    median: float
+    sd: float
+    quantiles: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.of not in get_args(Of):
+            raise SpecError(f"study {self.name}: of must be one of {', '.join(get_args(Of))}, found '{self.of}'")
+        if len(self.quantiles) < 3 or not all(value > 0 for value in (*self.quantiles, self.median, self.sd)):
+            raise SpecError(f"study {self.name}: its numbers must be positive, three quantiles or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackRecord:
+    """Studies, and how far laws drifted in each.
+
+    Parameters
+    ----------
+    id, summary
+        A name, and words for people.
+    studies
+        The studies.
+    """
+
+    id: str
+    studies: tuple[Drifted, ...]
+    summary: str = ""
+
+    def prior(self, of: Of, without: Sequence[str] = ()) -> tuple[float, float]:
+        """Return the lognormal prior for a study to come: its median and the standard deviation of its log.
+
+        Parameters
+        ----------
+        of
+            Of what: the scale of a path on the log or log-odds, or the outer exponent.
+        without
+            Names of studies or papers to leave out: what you forecast must not be its own evidence.
+
+        Raises
+        ------
+        SpecError
+            For a name that is not in the record.
+
+        Notes
+        -----
+        Studies are lognormal about a common median. What a study says of median and spread is the mean,
+        over its posterior, of that density over the prior it was fitted with; papers count alike. The result is the
+        prediction for one study more, uncertainty of median and spread included.
+        """
+        known = {study.name for study in self.studies} | {study.paper for study in self.studies}
+        for name in without:
+            if name not in known:
+                raise SpecError(
+                    f"track record {self.id} has no study or paper '{name}'{nearest(name, known)}; it has "
+                    f"{', '.join(sorted(known))}"
+                )
+        kept = [one for one in self.studies if one.of == of and not {one.name, one.paper} & {*without}]
+        median, sd, furthest = _BEFORE[of]
+        middle = np.log(median) + sd * np.linspace(-3.0, 3.0, _GRID)[:, None]
+        apart = furthest * np.linspace(0.05, 3.0, _GRID)
+        density = -0.5 * ((middle - np.log(median)) / sd) ** 2 - 0.5 * (apart / furthest) ** 2
+        for study in kept:
+            corpora = sum(one.paper == study.paper for one in kept)
+            density = density + _evidence(study, middle[..., None], apart[:, None]) / corpora
+        weight = np.exp(density - density.max())
+        weight /= weight.sum()
+        mean = float((weight * middle).sum())
+        variance = float((weight * (apart**2 + (middle - mean) ** 2)).sum())
+        return float(np.exp(mean)), float(np.sqrt(variance))
+
+    @property
+    def papers(self) -> tuple[str, ...]:
+        """The papers, each once."""
+        return tuple(dict.fromkeys(study.paper for study in self.studies))
+
+    @classmethod
+    def from_mapping(cls, table: Mapping[str, Any]) -> TrackRecord:
+        """Read the table of a card.
+
+        Raises
+        ------
+        SpecError
+            For an unknown or missing key, or numbers that cannot be.
+        """
+        _check_keys(table, _KEYS, ("id", "studies"), "a track record")
+        try:
+            for study in table["studies"]:
+                _check_keys(study, _STUDY, _STUDY, "a study of a track record")
+            studies = tuple(
+                Drifted(**{**study, "quantiles": tuple(map(float, study["quantiles"]))}) for study in table["studies"]
+            )
+        except (TypeError, ValueError) as error:
+            raise SpecError(f"the track record's studies cannot be read: {error}") from None
+        return cls(id=str(table["id"]), summary=" ".join(str(table.get("summary", "")).split()), studies=studies)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return what `from_mapping` reads."""
+        studies = [{key: getattr(study, key) for key in _STUDY} for study in self.studies]
+        return {"id": self.id, "summary": self.summary, "studies": studies}
+
+
+def track_record(name: str | Path | TrackRecord) -> TrackRecord:
+    """Return a track record by name, from the folder ``models/priors``, or from a file of your own by path.
+
+    Raises
+    ------
+    SpecError
+        If there is none of that name, or its text cannot be used.
+    """
+    from bayesfit.catalog import prior_card
+
+    if isinstance(name, TrackRecord):
+        return name
+    file, table = prior_card(name, "track record", "quantiles")
+    try:
+        return TrackRecord.from_mapping(table)
+    except SpecError as error:
+        raise SpecError(f"{file}: {error}") from None
+
+
+def learn_drift(
+    fits: Mapping[str, Fit], *, papers: Mapping[str, str] | None = None, id: str = "own", summary: str = ""
+) -> TrackRecord:
+    """Learn how far laws drift from fits of past studies.
+
+    Parameters
+    ----------
+    fits
+        A fit of each study, by name: all its runs, and ``structure=bf.Structure(scale=0.01, scale_sd=1.5)`` or
+        another wide prior, so that the study speaks for itself.
+    papers
+        What each was published in, where several are of one source; by default each stands alone.
+    id, summary
+        For the result, which `bayesfit.Structure` takes as its `record`.
+
+    Returns
+    -------
+    TrackRecord
+        One entry a study and output.
+
+    Raises
+    ------
+    SpecError
+        If a fit has no path, or fails its checks.
+    """
+    studies: list[Drifted] = []
+    for name, fit in fits.items():
+        if not fit.law.drifts:
+            raise SpecError(f"the fit of {name} has no error of its law; fit it with structure=bf.Structure(...)")
+        if not fit.check().passed:
+            raise SpecError(f"the fit of {name} fails its checks; mend it, or leave the study out\n{fit.check()}")
+        for plan in fit.plans:
+            output = plan.name.rpartition("_drift" if plan.knots else "_outer")[0]
+            if plan.knots is not None:
+                of: Of = drifts_on(fit.law.outputs[output].noise)
+                median, sd = plan.spread, plan.spread_sd
+                values = fit.posterior[spread_name(plan.name, KNOT)]
+            elif fit.law.parameters.get(plan.name, _NONE).role == "outer":
+                of, median, sd = "outer", float(np.exp(plan.prior.mu)), float(plan.prior.sigma)
+                values = fit.posterior[plan.name]
+            else:
+                continue
+            studies.append(
+                Drifted(
+                    name=name if len(fit.law.outputs) == 1 else f"{name}, {output}",
+                    paper=(papers or {}).get(name, name),
+                    law=fit.law.id,
+                    of=of,
+                    median=median,
+                    sd=sd,
+                    quantiles=tuple(float(f"{value:.4g}") for value in np.quantile(values, _PLACES)),
+                )
+            )
+    return TrackRecord(id=id, summary=summary, studies=tuple(studies))
+
+
+def drifts_on(noise: Noise) -> Of:
+    """Return whether the path of an output with this noise is on its log-odds or, as a factor, on its log."""
+    return "logit" if noise.counted or noise.on == "logit" else "log"
+
+
+def _evidence(study: Drifted, middle: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Return the log likelihood of a study for a population of scales (last axis: places of its posterior)."""
+    logs = np.log(study.quantiles)
+    fitted = -0.5 * ((logs - np.log(study.median)) / study.sd) ** 2 - np.log(study.sd)
+    assumed = -0.5 * ((logs - middle) / apart) ** 2 - np.log(apart)
+    found: np.ndarray = np.log(np.exp(assumed - fitted).mean(axis=-1) + np.finfo(float).tiny)
+    return found
+
+
+def _check_keys(table: Mapping[str, Any], known: Sequence[str], needed: Sequence[str], what: str) -> None:
+    for key in table:
+        if key not in known:
+            raise SpecError(f"unknown key '{key}' in {what}{nearest(key, known)}; known: {', '.join(known)}")
+    for key in needed:
+        if key not in table:
+            raise SpecError(f"{what} needs '{key}'")

@@ -1,0 +1,132 @@
+"""Track records: what studies say of how far laws drift, and what of it a study to come is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+
+import bayesfit as bf
+from bayesfit.track_record import PUBLIC, Drifted, TrackRecord, track_record
+
+
+def study(name: str, median: float, sd: float = 0.1, *, paper: str = "", of: str = "log") -> Drifted:
+    """Return a study whose posterior of the scale is lognormal, under a prior so wide that it says nothing."""
+    places = np.array([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
+    return Drifted(
+        name=name,
+        paper=paper or name,
+        law="chinchilla",
+        of=of,
+        median=0.01,
+        sd=30.0,
+        quantiles=tuple(median * np.exp(sd * places)),
+    )
+
+
+def record(*studies: Drifted) -> TrackRecord:
+    return TrackRecord(id="own", studies=studies)
+
+
+def test_many_precise_studies_give_their_own_mean_and_spread() -> None:
+    logs = np.random.default_rng(0).normal(np.log(0.02), 0.6, size=60)
+    found = record(*[study(f"s{place}", float(np.exp(value)), 0.02) for place, value in enumerate(logs)])
+    median, sd = found.prior("log")
+    assert np.log(median) == pytest.approx(logs.mean(), abs=0.02)
+    assert sd == pytest.approx(logs.std(), rel=0.08)
+
+
+def test_a_study_to_come_is_less_certain_after_fewer_studies() -> None:
+    logs = np.log(0.02) + 0.5 * np.array([-1.0, 0.0, 1.0])
+    few = record(*[study(f"s{place}", float(np.exp(value))) for place, value in enumerate(logs)])
+    many = record(*[study(f"s{place}", float(np.exp(value))) for place, value in enumerate(np.tile(logs, 10))])
+    assert few.prior("log")[1] > many.prior("log")[1] > 0.3
+    # nothing is known of log-odds
+    assert few.prior("logit") == pytest.approx(record().prior("logit"))
+    assert record().prior("log")[1] > 1.2
+
+
+def test_studies_of_a_paper_count_as_one() -> None:
+    one = study("a", 0.05)
+    others = [study(name, 0.005) for name in "bc"]
+    alone = record(one, *others).prior("log")[0]
+    crowd = record(*[study(f"a{place}", 0.05, paper="a") for place in range(20)], *others).prior("log")[0]
+    independent = record(*[study(f"a{place}", 0.05) for place in range(20)], *others).prior("log")[0]
+    assert crowd == pytest.approx(alone, rel=0.02)
+    assert independent > 1.5 * alone
+
+
+def test_what_is_left_out_says_nothing() -> None:
+    high, low = study("high", 0.1, paper="p"), [study(name, 0.01) for name in "bcd"]
+    without = record(high, *low).prior("log", without=("p",))
+    assert without == pytest.approx(record(*low).prior("log"))
+    assert record(high, *low).prior("log", without=("high",)) == pytest.approx(without)
+    with pytest.raises(bf.SpecError, match=r"has no study or paper 'hihg' \(did you mean 'high'"):
+        record(high, *low).prior("log", without=("hihg",))
+
+
+def test_the_prior_of_the_fit_is_taken_off_again() -> None:
+    """A study that says nothing has its own prior for a posterior; it must not count."""
+    places = np.array([-1.96, -1.28, -0.67, 0.0, 0.67, 1.28, 1.96])
+    silent = Drifted(
+        name="silent",
+        paper="silent",
+        law="chinchilla",
+        of="log",
+        median=0.01,
+        sd=0.5,
+        quantiles=tuple(0.01 * np.exp(0.5 * places)),
+    )
+    few = [study(name, 0.03) for name in "abc"]
+    assert record(*few, silent).prior("log")[0] == pytest.approx(record(*few).prior("log")[0], rel=0.1)
+
+
+def test_a_record_is_read_back_from_its_file(tmp_path: Path) -> None:
+    own = record(study("a", 0.05), study("b", 0.2, of="logit"))
+    path = tmp_path / "own.toml"
+    path.write_text(tomli_w.dumps(own.to_mapping()))
+    assert track_record(path) == own
+    structure = bf.Structure(record=path)
+    assert structure.path_prior("log") == pytest.approx(own.prior("log"))
+    assert structure.path_prior("logit") == pytest.approx(own.prior("logit"))
+    assert bf.Structure(scale=0.3).path_prior("log") == (0.3, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"studie": []}, "unknown key 'studie' in a track record .did you mean 'studies'"),
+        ({"studies": [{"name": "a"}]}, "a study of a track record needs 'paper'"),
+        ({"studies": 3}, "studies cannot be read"),
+    ],
+)
+def test_bad_records_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(tomli_w.dumps({**record().to_mapping(), **change}))
+    with pytest.raises(bf.SpecError, match=message):
+        track_record(path)
+
+
+def test_a_record_that_is_not_there() -> None:
+    with pytest.raises(bf.SpecError, match="no track record 'publik'; known: public_drift"):
+        bf.Structure(record="publik").path_prior("log")
+    with pytest.raises(bf.SpecError, match="its numbers must be positive"):
+        study("a", -1.0)
+    with pytest.raises(bf.SpecError, match="of must be one of log, logit, outer, found 'raw'"):
+        study("a", 0.1, of="raw")
+
+
+def test_the_public_record_names_its_studies() -> None:
+    public = track_record(PUBLIC)
+    assert len({one.paper for one in public.studies}) >= 8
+    median, sd = public.prior("log")
+    # a law's exponent drifts by a hundredth or so over a decade
+    assert 0.002 < median < 0.05
+    assert 0.3 < sd < 1.5
+
+
+def test_fits_without_a_path_teach_nothing(plain_fit: bf.Fit) -> None:
+    with pytest.raises(bf.SpecError, match="the fit of mine has no error of its law"):
+        bf.learn_drift({"mine": plain_fit})
