@@ -3,7 +3,7 @@ PY := .venv/bin/python
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow benchmark-tasks examples index tables lint format lock clean
+.PHONY: help env demo test test-slow benchmark-tasks calibration examples index tables lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,10 @@ tables: env ## recompute the recovery table in tests/recovery (two hours)
 
 benchmark-tasks: env ## score forecasts of task accuracies on the published studies (BAYESFIT_DATA, ten minutes)
 	$(PY) -m tests.benchmarks.tasks $(or $(BAYESFIT_DATA),../shared/data)
+
+calibration: env ## score bands of hidden larger runs on public studies, ours and others' (BAYESFIT_DATA, an hour)
+	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data)
+	$(PY) -m tests.benchmarks.calibration.simulated
 
 examples: env ## run the examples at full length, with their figures
 	@set -e; for script in examples/[0-9]*.py; do echo "$$script"; $(PY) $$script; done

@@ -25,8 +25,8 @@ study that you fit: `learn_population` makes another from any tables.
 """
 
 
-def studies(folder: Path) -> dict[str, bf.Runs]:
-    """Return the runs of each study, losses as published (nats a token; Farseer's bits a character)."""
+def surfaces(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of studies whose runs are all read alike, whatever they are read for."""
     tables: dict[str, pd.DataFrame] = {}
     tables["Hoffmann et al. 2022, read off by Besiroglu et al. 2024"] = pd.read_csv(
         folder / "chinchilla_epoch.csv"
@@ -39,6 +39,12 @@ def studies(folder: Path) -> dict[str, bf.Runs]:
         tables[f"Gadre et al. 2024, {name}"] = part
     farseer = pd.read_csv(folder / "farseer.csv").rename(columns={"loss_bpc": "loss"})
     tables["Li et al. 2025, Farseer"] = farseer[farseer["duplicate"] == 0]
+    return tables
+
+
+def studies(folder: Path) -> dict[str, bf.Runs]:
+    """Return the runs of each study, losses as published (nats a token; Farseer's bits a character)."""
+    tables = surfaces(folder)
     cells = pd.read_csv(folder / "steplaw_dense.csv").query("cell_best == 1")
     tables["Li et al. 2025, Step Law, best of each cell"] = cells.rename(columns={"params_nonembed": "params"}).assign(
         loss=cells["smooth_loss"]

@@ -1,0 +1,166 @@
+"""Calibration of extrapolated bands on public studies, ours beside rivals'.
+
+``python -m tests.benchmarks.calibration FOLDER`` reads the published tables in FOLDER, hides the largest runs of every
+study (`suite`), makes bands of the log loss by every method, and writes ``table.csv`` (one row a split and method),
+``summary.csv`` and two plots beside this file. Work done is kept in ``build/calibration`` and taken up again as long as
+the code it came from is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import bayesfit as bf
+from bayesfit.discrepancy import Structure
+from bayesfit.scores import LEVELS, score_draws
+from tests.benchmarks import honest
+from tests.benchmarks.calibration import rivals
+from tests.benchmarks.calibration.suite import Split
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+KEPT = ROOT / "build" / "calibration"
+#: Ours, and the one of the rivals that is ours without structure.
+OURS, PLAIN = "drift", "plain law"
+ALLOW = ("few_runs", "one_group", "collinear")
+
+Answer = tuple[np.ndarray, dict[str, Any]]
+
+
+def fitted(split: Split, structure: Structure | None, seed: int = 0) -> Answer:
+    """Return predictive draws of the log loss by a fit of ours, and what its checks say."""
+    study = split.study
+    with warnings.catch_warnings():
+        # trouble in sampling is told by the checks, far forecasts are the point
+        warnings.simplefilter("ignore")
+        fit = bf.fit(
+            split.train,
+            study.law,
+            by=list(study.by),
+            checkpoints=study.checkpoints,
+            structure=structure,
+            draws=1000,
+            tune=500,
+            cores=1,
+            seed=seed,
+            progress=False,
+            # a second attempt takes minutes, and scores, which are means over runs, gain little by it
+            sampler={"attempts": 1},
+            allow=list(ALLOW),
+        )
+        forecast = fit.forecast(split.test.table, output="loss", allow_unconverged=True)
+    drawn = forecast.draws.values.reshape(-1, len(split.test))
+    return np.log(np.maximum(drawn, 1e-9)), {"passed_checks": fit.check().passed}
+
+
+def method(name: str) -> Callable[[Split], Answer]:
+    """Return how a method makes draws."""
+    if name == OURS:
+        return lambda split: fitted(split, honest(split.study.paper))
+    if name == PLAIN:
+        return lambda split: fitted(split, None)
+    return lambda split: (rivals.by_group(RIVALS[name], split), {"passed_checks": True})
+
+
+RIVALS = {
+    "Huber, bootstrap": rivals.huber,
+    "wild bootstrap": rivals.wild_bootstrap,
+    "Gaussian process": rivals.gaussian_process,
+}
+METHODS = (PLAIN, *RIVALS, OURS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One split and method."""
+
+    split: Split
+    method: str
+
+    @property
+    def kept(self) -> Path:
+        """Where the scores are kept."""
+        return KEPT / f"{self.split.name}-{self.method}-{_digest(self.method)}.csv".replace(" ", "_")
+
+
+def scored(job: Job) -> pd.DataFrame:
+    """Return one row a held-out run: how its band did, and how far out it lies."""
+    if job.kept.is_file():
+        return pd.read_csv(job.kept)
+    start = time.process_time()
+    drawn, told = method(job.method)(job.split)
+    table = score_draws(drawn, np.log(job.split.test.values("loss")))
+    about = {"study": job.split.study.name, "paper": job.split.study.paper, "part": job.split.part}
+    for place, (column, value) in enumerate({**about, "method": job.method}.items()):
+        table.insert(place, column, value)
+    table["decades"] = job.split.decades
+    for column, value in {**told, "seconds": time.process_time() - start}.items():
+        table[column] = value
+    KEPT.mkdir(parents=True, exist_ok=True)
+    scratch = job.kept.with_suffix(".part")
+    table.to_csv(scratch, index=False, float_format="%.6g")
+    scratch.replace(job.kept)
+    return table
+
+
+def by_split(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return mean scores of every split and method."""
+    inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
+    groups = rows.groupby(["study", "paper", "part", "method"], sort=False)
+    means = groups[[*inside, "interval_score", "crps", "error"]].mean()
+    means.insert(0, "runs", groups.size())
+    means["decades"] = groups["decades"].median()
+    means["passed_checks"] = groups["passed_checks"].all()
+    means["seconds"] = groups["seconds"].first().round()
+    return means.reset_index()
+
+
+def pooled(table: pd.DataFrame, chosen: str = OURS) -> pd.DataFrame:
+    """Return coverage over studies and scores against the best rival, one row a method.
+
+    Splits of a study count alike, then studies of a paper, then papers. ``interval_ratio`` and ``crps_ratio`` are
+    geometric means of `chosen` over the method; those of the row "best rival" over the best of each study.
+    """
+    inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
+    scores = ["interval_score", "crps"]
+    table = table.assign(**{name: np.log(table[name]) for name in scores})
+    studies = table.groupby(["method", "paper", "study"])[[*inside, *scores]].mean()
+    ours = studies.loc[chosen][scores]
+    others = studies[studies.index.get_level_values("method") != chosen]
+    best = others[scores].groupby(["paper", "study"]).min()
+    coverage = studies[inside].groupby(["method", "paper"]).mean().groupby("method").mean()
+    least = studies["inside_95"].groupby("method").min()
+    rows = []
+    for name in (*coverage.index, "best rival"):
+        against = best if name == "best rival" else studies.loc[name][scores]
+        ratio = np.exp((ours - against).groupby("paper").mean().mean())
+        row = {"method": name, "interval_ratio": ratio["interval_score"], "crps_ratio": ratio["crps"]}
+        if name != "best rival":
+            row |= {**coverage.loc[name], "least_95": least[name]}
+        rows.append(row)
+    return pd.DataFrame(rows)[["method", *inside, "least_95", "interval_ratio", "crps_ratio"]]
+
+
+@cache
+def _digest(name: str) -> str:
+    """Return a fingerprint of the code that a method's scores come from."""
+    files = [HERE / "suite.py", HERE.parent / "studies.py"]
+    if name in RIVALS:
+        files.append(HERE / "rivals.py")
+    else:
+        files += [
+            *sorted((ROOT / "bayesfit").glob("*.py")),
+            *sorted((ROOT / "models").rglob("*.toml")),
+            HERE / "__init__.py",
+        ]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]

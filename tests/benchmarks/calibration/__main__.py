@@ -1,0 +1,47 @@
+"""``python -m tests.benchmarks.calibration FOLDER [STUDY ...] [--method METHOD]``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from bayesfit.parallel import run_jobs
+from tests.benchmarks.calibration import HERE, METHODS, Job, by_split, pooled, scored
+from tests.benchmarks.calibration.figures import save
+from tests.benchmarks.calibration.suite import splits, suite
+
+
+def _run(job: Job) -> pd.DataFrame:
+    found = scored(job)
+    print(f"scored {job.method} on {job.split.name}", flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration", description="Score bands.")
+    parser.add_argument("folder", type=Path, help="folder of the published tables")
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help="a study, or how its name begins; all by default")
+    parser.add_argument("--method", action="append", choices=METHODS, help="all by default")
+    parser.add_argument("--workers", type=int, default=None, help="processes at once; one a processor by default")
+    told = parser.parse_args()
+    if not told.folder.is_dir():
+        parser.error(f"there is no folder {told.folder}; name the one that holds the published tables")
+    known = suite(told.folder)
+    chosen = {name: one for name, one in known.items() if not told.studies or name.startswith(tuple(told.studies))}
+    if not chosen:
+        parser.error(f"no study is called so; known: {', '.join(known)}")
+    methods = told.method or METHODS
+    jobs = [Job(split=split, method=method) for split in splits(chosen) for method in methods]
+    rows = pd.concat(run_jobs(_run, jobs, workers=told.workers), ignore_index=True)
+    table = by_split(rows)
+    with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
+        print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+        if [*methods] == [*METHODS]:
+            summary = pooled(table)
+            print(summary.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+            if chosen == known:
+                table.to_csv(HERE / "table.csv", index=False, float_format="%.4g")
+                summary.to_csv(HERE / "summary.csv", index=False, float_format="%.4g")
+                save(rows, HERE)

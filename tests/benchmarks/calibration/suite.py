@@ -1,0 +1,203 @@
+"""The public suite: studies, each with runs small and large, and how their large ones are hidden."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import bayesfit as bf
+from bayesfit import datasets
+from bayesfit.errors import DataWarning
+from tests.benchmarks.studies import surfaces
+
+#: Runs below one of these parts of the largest are fitted, the others are held out.
+PARTS = (10, 30)
+#: Fewest runs that are fitted.
+FEWEST = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Runs of one corpus of a paper.
+
+    Parameters
+    ----------
+    name, paper
+        Name of the study, and the paper it is of: papers count alike, however many corpora they have.
+    table
+        Inputs of the law, groups and ``loss``, one row a run.
+    scale
+        The axis along which runs are hidden, one value a run.
+    law
+        The law that is fitted.
+    by, checkpoints
+        As in `bayesfit.fit`.
+    """
+
+    name: str
+    paper: str
+    table: pd.DataFrame
+    scale: np.ndarray
+    law: str = "chinchilla"
+    by: tuple[str, ...] = ()
+    checkpoints: str = ""
+
+    @cached_property
+    def runs(self) -> bf.Runs:
+        """All runs."""
+        groups = [*self.by, *([self.checkpoints] if self.checkpoints else [])]
+        with warnings.catch_warnings():
+            # copies among the runs are the studies' own
+            warnings.simplefilter("ignore", DataWarning)
+            return bf.Runs.from_frame(self.table, law=self.law, groups=groups, name=self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A study whose runs above a part of the largest are held out."""
+
+    study: Study
+    part: int
+
+    @property
+    def small(self) -> np.ndarray:
+        """Runs that are fitted, one truth value a run."""
+        return self.study.scale <= self.study.scale.max() / self.part
+
+    @property
+    def name(self) -> str:
+        """A name for files."""
+        return f"{self.study.name}-{self.part}"
+
+    @property
+    def train(self) -> bf.Runs:
+        """Runs that are fitted."""
+        return self.study.runs.select(self.small)
+
+    @property
+    def test(self) -> bf.Runs:
+        """Runs that are held out."""
+        return self.study.runs.select(~self.small)
+
+    @property
+    def decades(self) -> np.ndarray:
+        """How far each held-out run lies beyond the largest that is fitted, along the axis."""
+        beyond: np.ndarray = np.log10(self.study.scale[~self.small] / self.study.scale[self.small].max())
+        return beyond
+
+
+def splits(studies: dict[str, Study]) -> Iterator[Split]:
+    """Yield the splits that leave enough runs to fit; a second one that leaves the same runs is none."""
+    for study in studies.values():
+        before = 0
+        for part in PARTS:
+            split = Split(study=study, part=part)
+            if split.small.sum() >= FEWEST and split.small.sum() != before:
+                yield split
+            before = int(split.small.sum())
+
+
+def suite(folder: Path) -> dict[str, Study]:
+    """Return all studies by name, read from the folder of their published tables."""
+    found = [*_surfaces(folder), *_ladders(folder), *_own_shapes(folder), *_curves(folder)]
+    return {study.name: study for study in found}
+
+
+_SURFACES = {
+    "Hoffmann": ("chinchilla", "Hoffmann et al. 2022"),
+    "Muennighoff": ("data_constrained", "Muennighoff et al. 2023"),
+    "C4": ("gadre_c4", "Gadre et al. 2024"),
+    "RedPajama": ("gadre_redpajama", "Gadre et al. 2024"),
+    "RefinedWeb": ("gadre_refinedweb", "Gadre et al. 2024"),
+    "Farseer": ("farseer", "Li et al. 2025, Farseer"),
+}
+
+
+def _surfaces(folder: Path) -> Iterator[Study]:
+    for title, table in surfaces(folder).items():
+        key = next(key for key in _SURFACES if title.startswith(key) or title.endswith(f", {key}"))
+        name, paper = _SURFACES[key]
+        yield _over_compute(name, paper, table)
+    cells = pd.read_csv(folder / "steplaw_dense.csv").query("cell_best == 1")
+    cells = cells.assign(loss=cells["smooth_loss"]).rename(columns={"params_nonembed": "params"})
+    yield _over_compute("steplaw", "Li et al. 2025, Step Law", cells)
+    cross = pd.read_csv(folder / "loss_to_loss.csv").query("task == 'own_val'")
+    for family, table in cross.groupby("family", sort=True):
+        yield _over_compute(f"loss_to_loss_{family}", "Brandfonbrener et al. 2024", table)
+
+
+def _ladders(folder: Path) -> Iterator[Study]:
+    ladder = pd.read_csv(folder / "olmo_ladder.csv").drop_duplicates("run")
+    yield _over_compute("olmo", "Bhagia et al. 2024", ladder.rename(columns={"c4_loss_ma5": "loss"}))
+    gem = pd.read_csv(folder / "gemstones_loss.csv").query("loss_dataset == 'dclm' and schedule == 'hot'")
+    yield _over_compute("gemstones", "McLeish et al. 2025", gem, checkpoints="model")
+
+
+def _over_compute(name: str, paper: str, table: pd.DataFrame, checkpoints: str = "") -> Study:
+    columns = ["params", "tokens", "loss", *([checkpoints] if checkpoints else [])]
+    table = table[columns].dropna().reset_index(drop=True)
+    scale = 6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float)
+    return Study(name=name, paper=paper, table=table, scale=scale, checkpoints=checkpoints)
+
+
+def _own_shapes(folder: Path) -> Iterator[Study]:
+    """Yield studies whose law is not one of parameters and tokens."""
+    routed = pd.read_csv(folder / "routed_lm.csv").query(
+        "final == 1 and top_k == 1 and routing_frequency == 0.5 and seed == 42"
+    )
+    routed = routed.rename(columns={"num_experts": "experts", "loss_validation": "loss"})
+    dense = routed[routed["router"] == "Dense"]
+    # as in the paper, dense runs count as one expert of every router
+    routers = [part for name, part in routed.groupby("router", sort=True) if name != "Dense"]
+    parts = [pd.concat([part, dense.assign(router=part["router"].iloc[0])]) for part in routers]
+    table = pd.concat(parts)[["params", "experts", "router", "loss"]].dropna().reset_index(drop=True)
+    yield Study(
+        name="routed",
+        paper="Clark et al. 2022",
+        table=table,
+        scale=table["params"].to_numpy(float),
+        law="routed_bilinear",
+        by=("router",),
+    )
+    table = datasets.table("diloco")
+    yield Study(
+        name="diloco",
+        paper="Charles et al. 2025",
+        table=table,
+        scale=table["params"].to_numpy(float),
+        law="diloco",
+        by=("method",),
+    )
+    table = datasets.table("mup_width")
+    yield Study(
+        name="mup_width", paper="Yao et al. 2023", table=table, scale=table["params"].to_numpy(float), law="mup_width"
+    )
+    table = datasets.table("open_models").dropna(subset=["loss"])[["flops", "family", "loss"]].reset_index(drop=True)
+    yield Study(
+        name="open_models",
+        paper="Dey et al. 2023",
+        table=table,
+        scale=table["flops"].to_numpy(float),
+        law="cerebras_c",
+        by=("family",),
+    )
+
+
+def _curves(folder: Path) -> Iterator[Study]:
+    """Yield every third image curve; test points beyond the split are their own."""
+    table = pd.read_csv(folder / "learning_curves_image.csv").rename(columns={"examples_seen": "x", "error": "loss"})
+    for curve in table["curve"].unique()[::3]:
+        part = table[table["curve"] == curve][["x", "loss"]].reset_index(drop=True)
+        yield Study(
+            name=f"image_{curve}",
+            paper="Alabdulmohsin et al. 2022",
+            table=part,
+            scale=part["x"].to_numpy(float),
+            law="m4",
+        )
