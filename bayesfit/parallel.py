@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -36,5 +37,17 @@ def run_jobs[T, R](work: Callable[[T], R], jobs: Sequence[T], *, workers: int | 
     # a server that has imported PyMC and nutpie once, and forks before any of them started a thread
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     context.set_forkserver_preload(["bayesfit.sampling"])
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_with_parent) as pool:
         return list(pool.map(work, jobs))
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that asked for it is gone: a job may run for an hour, and nobody waits for it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
