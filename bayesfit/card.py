@@ -49,7 +49,6 @@ SPREAD: Mapping[str, float] = {
     "coefficient": 0.5,
     "run": 0.05,
     "structure": 0.012,
-    "outer": 0.3,
 }
 
 

@@ -38,9 +38,8 @@ class Structure:
         Wiener process whose mean and trend over the runs are taken off (see `bayesfit.knots`). So the law's
         local exponent drifts, by about the path's scale times the square root of the decades travelled.
     outer
-        Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`), under what the
-        track record says of a study to come; or its prior, a lognormal one. It sharpens bands of laws of several
-        terms, and takes many times as long to sample.
+        Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`). It sharpens bands
+        of laws of several terms.
     along
         The axis, a formula over inputs such as ``"params*tokens"``; by default compute, or what the law has of it.
         Several axes, ``("params", "tokens")``, have a path each, and these add up.
@@ -55,7 +54,7 @@ class Structure:
     """
 
     kind: Kind = "drift"
-    outer: bool | Prior = False
+    outer: bool = False
     along: str | tuple[str, ...] = ""
     scale: float | None = None
     scale_sd: float | None = None
@@ -81,16 +80,6 @@ class Structure:
             return self.scale, _SCALE_SD if self.scale_sd is None else self.scale_sd
         median, sd = track_record(self.record).prior(of, self.without)
         return median, sd if self.scale_sd is None else self.scale_sd
-
-    @property
-    def outer_prior(self) -> Prior | None:
-        """The prior of the outer exponent, if there is to be one."""
-        if isinstance(self.outer, bool):
-            if not self.outer:
-                return None
-            median, sd = track_record(self.record).prior("outer", self.without)
-            return Prior.parse(f"LogNormal(log({median:.6g}), {sd:.6g})")
-        return self.outer
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -140,8 +129,7 @@ def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
             )
             for name, axis in zip(_names(axes), axes, strict=True)
         }
-    outer = told.outer_prior
-    return with_shifts(law if outer is None else with_outer_exponent(law, outer), "law", paths)
+    return with_shifts(with_outer_exponent(law) if told.outer else law, "law", paths)
 
 
 def assumed(law: Law) -> str:

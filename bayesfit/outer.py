@@ -6,69 +6,76 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bayesfit.card import Law, Limits, Parameter
-from bayesfit.expression import Binary, Call, Equation, Name, Node, Number, parse_expression
+from bayesfit.card import Derived, Law, Limits, Parameter
+from bayesfit.expression import SUMMARIES, Binary, Call, Equation, Name, Node, Number, parse_expression
 from bayesfit.priors import Prior
 
 _POSITIVE_CALLS = {"exp", "sqrt", "softplus", "expit"}
 
 
-def with_outer_exponent(law: Law, prior: Prior) -> Law:
+def with_outer_exponent(law: Law) -> Law:
     """Return the law with an exponent on the sum of its terms above a floor.
 
     Parameters
     ----------
     law
         A closed law.
-    prior
-        Prior of the exponent.
 
     Returns
     -------
     Law
-        An output ``loss = E + a*... + b*...`` becomes ``loss_sum``, that of the geometric mean of the inputs
-        ``loss_centre``, and ``loss = E + (loss_centre - E)*((loss_sum - E)/(loss_centre - E))**loss_outer``. Other
-        outputs stay: with one term above the floor there is nothing that this would add to its exponent, and terms
-        must be positive for any value of inputs and parameters.
+        An output ``loss = E + a*... + b*...`` becomes ``loss_sum``, what this is above E at the geometric mean of the
+        inputs ``loss_slope`` (``a + b``), and
+        ``loss = E + (loss_level - E)*((loss_sum - E)/loss_slope)**(loss_slope/(loss_level - E))``. The new parameter
+        ``loss_level`` is the loss at that mean; the exponent is the derived quantity ``loss_outer``. Other outputs
+        stay: with one term above the floor there is nothing that this would add to its exponent, and terms must be
+        positive for any value of inputs and parameters.
 
     Notes
     -----
     With an exponent of 1 it is the law. Kaplan's law of parameters and tokens is such a sum with an exponent; the
     sum of two power laws that Chinchilla has is none. Which holds can hardly be seen in small runs, and it matters.
-    A Box-Cox form, which leaves level and slopes at the centre alone, was tried: floors below zero fit small runs
-    as well, and on Farseer's it ended in one of them.
+
+    Level and slopes at the centre are what runs tell, so they are the parameters: a and b are the terms' slopes there
+    by their exponents, as in the law itself. The floor alone is left open, and the exponent follows from it. With the
+    exponent as a parameter, and amplitudes in place of slopes, floor and exponent lie on a narrow ridge that bends.
     """
     equations: list[Equation] = []
-    outer: dict[str, Parameter] = {}
+    levels: dict[str, Parameter] = {}
+    exponents: dict[str, Derived] = {}
     for equation in law.equations:
         floor = _floor(law, equation) if equation.target in law.outputs else None
         if floor is None:
             equations.append(equation)
             continue
         name = equation.target
-        total, centre, exponent = f"{name}_sum", f"{name}_centre", f"{name}_outer"
+        total, slope, level = f"{name}_sum", f"{name}_slope", f"{name}_level"
         text = equation.expression.text
         at_centre = re.sub(r"(?<![\w.])([A-Za-z_]\w*)(?![\w(])", lambda m: _centred(law, m[1]), text)
-        above = f"({total} - {floor})/({centre} - {floor})"
-        bent = f"{floor} + ({centre} - {floor})*({above})**{exponent}"
+        bent = f"{floor} + ({level} - {floor})*(({total} - {floor})/{slope})**({slope}/({level} - {floor}))"
         equations += [
             Equation(total, equation.expression),
-            Equation(centre, parse_expression(at_centre)),
+            Equation(slope, parse_expression(f"({at_centre}) - {floor}")),
             Equation(name, parse_expression(bent)),
         ]
-        outer[exponent] = Parameter(
-            prior=prior,
-            role="outer",
-            varies=False,
+        levels[level] = Parameter(
+            prior=Prior.parse(f"LogitNormal(-1, 1.5, min.{name}, 2*max.{name})"),
+            role="location",
+            unit=law.outputs[name].unit,
+            about=f"{name} at the geometric mean of the inputs",
+        )
+        exponents[f"{name}_outer"] = Derived(
+            formula=parse_expression(f"(({at_centre}) - {floor})/({level} - {floor})"),
             about=f"exponent on what {name} has above {floor}; 1 in the law itself",
         )
-    if not outer:
+    if not levels:
         return law
-    # checks and bounds are those of the law itself
+    # checks, bounds and what a paper printed are those of the law itself
     return replace(
         law,
         equations=tuple(equations),
-        parameters={**law.parameters, **outer},
+        parameters={**law.parameters, **levels},
+        derived={**law.derived, **exponents},
         limits=Limits(),
         checks=(),
         recovery=None,
@@ -85,6 +92,11 @@ def _floor(law: Law, equation: Equation) -> str | None:
     floors = [term.name for term in terms if isinstance(term, Name) and term.name in law.parameters]
     if len(floors) != 1 or len(terms) < 3 or not all(_is_positive(term, law) for term in terms):
         return None
+    for name in equation.expression.names:
+        column = name.partition(".")[2] if name.partition(".")[0] in SUMMARIES else name
+        # another equation may hold inputs that have no geometric mean, or more of them
+        if name not in law.parameters and (column not in law.inputs or law.inputs[column].support != "positive"):
+            return None
     return floors[0]
 
 

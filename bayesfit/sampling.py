@@ -137,7 +137,7 @@ def _drawn(build: Build, settings: Sampling, told: Mapping[str, Any], nuts: Mapp
         }
         with build.model, _quiet(), _one_thread():
             return _whole(pm.sample(**arguments), settings.draws)
-    return run_nuts(compiled(build), settings, **{**nuts_settings(build), **nuts})
+    return run_nuts(compiled(build), settings, **{"adaptation": _metric(build), **nuts})
 
 
 def run_nuts(model: Any, settings: Sampling, **nuts: Any) -> xr.DataTree:
@@ -171,21 +171,15 @@ def _whole(drawn: xr.DataTree, draws: int) -> xr.DataTree:
     return drawn
 
 
-def nuts_settings(build: Build) -> dict[str, Any]:
-    """Return how the sampler learns scales, and how far it goes at a time.
+def _metric(build: Build) -> str:
+    """Return how the sampler learns scales.
 
     Ridges that bend are longer than the pilot sees from its optimum, and a low-rank metric learns their length. Where
     levels spread about a population the shape changes with the spread, and what was learnt at one spread hurts at
     others: with a shift for each of 14 runs it gave 12 effective draws of 2000, a diagonal one 243. A path of all runs
     has no such levels: with it Chinchilla's form mixes six times as well with a low-rank metric.
-
-    Along the ridge of an outer exponent and the floor, which bends at once, trajectories turn too early: twice the
-    length gave Farseer's 407 runs 1226 effective draws of 4000 and not 256, fineweb's 91 gave 1561 and not 483.
     """
-    if any(parameter.role == "outer" for parameter in build.law.free.values()):
-        return {"adaptation": "diag", "extra_doublings": 1}
-    metric = "diag" if any(group != KNOT for plan in build.plans for group in plan.shared) else "low_rank"
-    return {"adaptation": metric}
+    return "diag" if any(group != KNOT for plan in build.plans for group in plan.shared) else "low_rank"
 
 
 def _one_thread() -> Any:

@@ -9,27 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from bayesfit.card import Parameter
 from bayesfit.errors import SpecError, nearest
 from bayesfit.knots import KNOT
 from bayesfit.noise import Noise
 from bayesfit.pooling import spread_name
-from bayesfit.priors import Prior
 
 if TYPE_CHECKING:
     from bayesfit.fitting import Fit
 
-#: What a record speaks of: the scale of a path on the log or the log-odds of an output, or the outer exponent.
-Of = Literal["log", "logit", "outer"]
+#: What a record speaks of: the scale of a path on the log or on the log-odds of an output.
+Of = Literal["log", "logit"]
 
 #: Before any study: median, standard deviation of its logarithm, and half-normal scale of how far studies lie apart.
 _BEFORE: Mapping[Of, tuple[float, float, float]] = {
     "log": (0.01, 1.5, 1.0),
     # no study of accuracies is in the public record yet
     "logit": (0.1, 0.6, 0.5),
-    "outer": (1.0, 0.3, 0.3),
 }
-_NONE = Parameter(prior=Prior.parse("Normal(0, 0)"))
 #: Places at which a study's posterior is kept.
 _PLACES = tuple(round(0.025 * place, 3) for place in range(1, 40))
 _KEYS = ("id", "summary", "studies")
@@ -41,7 +37,7 @@ PUBLIC = "public_drift"
 
 @dataclass(frozen=True, kw_only=True)
 class Drifted:
-    """How far a law was from the runs of one study.
+    """How far a law drifted off the runs of one study.
 
     Parameters
     ----------
@@ -50,8 +46,7 @@ class Drifted:
     law
         The law that was fitted.
     of
-        What the numbers are: ``"log"`` or ``"logit"``, the scale of the path on the log or the log-odds of an output;
-        ``"outer"``, the outer exponent.
+        Whether it is the scale of a path on the ``"log"`` or on the ``"logit"`` of an output.
     median, sd
         The lognormal prior of it under which the study was fitted: median, and standard deviation of the log.
     quantiles
@@ -95,7 +90,7 @@ class TrackRecord:
         Parameters
         ----------
         of
-            Of what: the scale of a path on the log or log-odds, or the outer exponent.
+            Of a path on the log, or on the log-odds.
         without
             Names of studies or papers to leave out: what you forecast must not be its own evidence.
 
@@ -213,24 +208,18 @@ def learn_drift(
         if not fit.check().passed:
             raise SpecError(f"the fit of {name} fails its checks; mend it, or leave the study out\n{fit.check()}")
         for plan in fit.plans:
-            output = plan.name.rpartition("_drift" if plan.knots else "_outer")[0]
-            if plan.knots is not None:
-                of: Of = drifts_on(fit.law.outputs[output].noise)
-                median, sd = plan.spread, plan.spread_sd
-                values = fit.posterior[spread_name(plan.name, KNOT)]
-            elif fit.law.parameters.get(plan.name, _NONE).role == "outer":
-                of, median, sd = "outer", float(np.exp(plan.prior.mu)), float(plan.prior.sigma)
-                values = fit.posterior[plan.name]
-            else:
+            if plan.knots is None:
                 continue
+            output = plan.name.rpartition("_drift")[0]
+            values = fit.posterior[spread_name(plan.name, KNOT)]
             studies.append(
                 Drifted(
                     name=name if len(fit.law.outputs) == 1 else f"{name}, {output}",
                     paper=(papers or {}).get(name, name),
                     law=fit.law.id,
-                    of=of,
-                    median=median,
-                    sd=sd,
+                    of=drifts_on(fit.law.outputs[output].noise),
+                    median=plan.spread,
+                    sd=plan.spread_sd,
                     quantiles=tuple(float(f"{value:.4g}") for value in np.quantile(values, _PLACES)),
                 )
             )

@@ -14,7 +14,6 @@ from bayesfit.discrepancy import with_structure
 from bayesfit.knots import LABELS, PER_SIDE, Knots
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
 from bayesfit.priors import NUMPY_LINKS
-from bayesfit.sampling import nuts_settings
 from bayesfit.track_record import PUBLIC, track_record
 from tests.test_build import check_coordinates, everything_of, plain_normals, point_of
 
@@ -185,22 +184,8 @@ def test_several_axes_have_a_path_each() -> None:
 
 def test_an_outer_exponent_comes_with_it_where_asked() -> None:
     runs = bf.simulate("chinchilla", seed=1).runs
-    law = with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs)
-    assert law.parameters["loss_outer"].prior.text.startswith("LogNormal(log(1), 0.42")
-    told = bf.Prior.parse("LogNormal(0, 0.1)")
-    assert with_structure(bf.law("chinchilla"), bf.Structure(outer=told), runs).parameters["loss_outer"].prior == told
-    assert "loss_outer" not in with_structure(bf.law("chinchilla"), "drift", runs).parameters
-
-
-def test_a_law_with_an_outer_exponent_is_sampled_along_its_ridge() -> None:
-    runs = bf.simulate("chinchilla", seed=1).runs
-    law = with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs)
-    built = build(law, plan_parameters(law, runs, Pooling()), runs)
-    spreads = {"loss_drift_sd_knot": 0.01}
-    value, slope, _ = everything_of(built)(point_of(built, np.zeros(len(built.geometry.pull)), spreads))
-    assert np.isfinite(value)
-    assert np.isfinite(slope).all()
-    assert nuts_settings(built) == {"adaptation": "diag", "extra_doublings": 1}
+    assert "loss_level" in with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs).parameters
+    assert "loss_level" not in with_structure(bf.law("chinchilla"), "drift", runs).parameters
 
 
 @pytest.mark.xdist_group("discrepancy")

@@ -3,34 +3,61 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayesfit as bf
 from bayesfit.outer import with_outer_exponent
 
 POINT = {"E": 1.7, "a": 0.5, "b": 0.4, "alpha": 0.34, "beta": 0.28}
-PRIOR = bf.Prior.parse("LogNormal(0, 0.3)")
 REFERENCE = {"ref.params": 1e9, "ref.tokens": 2e10}
+BENT = with_outer_exponent(bf.law("chinchilla"))
 
 
-def values(law: bf.Law, outer: float, params: float, tokens: float) -> float:
-    known = {**POINT, **REFERENCE, "params": np.array([params]), "tokens": np.array([tokens]), "loss_outer": outer}
-    return float(law.mean(known)["loss"][0])
+def values(level: float, params: float, tokens: float) -> float:
+    known = {**POINT, **REFERENCE, "params": np.array([params]), "tokens": np.array([tokens]), "loss_level": level}
+    return float(BENT.mean(known)["loss"][0])
 
 
-def test_an_exponent_of_one_changes_nothing() -> None:
+def test_where_level_and_slopes_agree_it_is_the_law() -> None:
     law = bf.law("chinchilla")
-    bent = with_outer_exponent(law, PRIOR)
     plain = law.mean({**POINT, **REFERENCE, "params": np.array([7e10]), "tokens": np.array([1.4e12])})["loss"][0]
-    assert values(bent, 1.0, 7e10, 1.4e12) == pytest.approx(plain, rel=1e-12)
+    assert values(2.6, 7e10, 1.4e12) == pytest.approx(plain, rel=1e-12)
+    assert BENT.derived["loss_outer"].formula.evaluate({**POINT, **REFERENCE, "loss_level": 2.6}) == pytest.approx(1.0)
 
 
 def test_what_lies_above_the_floor_is_raised_to_it() -> None:
-    bent = with_outer_exponent(bf.law("chinchilla"), PRIOR)
-    # at the geometric mean of the runs nothing moves
-    assert values(bent, 1.5, 1e9, 2e10) == pytest.approx(1.7 + 0.9)
+    # 1.8 above the floor and slopes of .9: a square root
+    assert values(3.5, 1e9, 2e10) == pytest.approx(3.5)
     above = 0.5 * 70**-0.34 + 0.4 * 70**-0.28
-    assert values(bent, 1.5, 7e10, 1.4e12) == pytest.approx(1.7 + 0.9 * (above / 0.9) ** 1.5)
+    assert values(3.5, 7e10, 1.4e12) == pytest.approx(1.7 + 1.8 * (above / 0.9) ** 0.5)
+    assert BENT.derived["loss_outer"].formula.evaluate({**POINT, **REFERENCE, "loss_level": 3.5}) == pytest.approx(0.5)
+
+
+def test_slopes_at_the_centre_are_those_of_the_law_whatever_the_level() -> None:
+    steps = [values(level, 1.001e9, 2e10) - level for level in (2.0, 2.6, 4.0)]
+    assert steps == pytest.approx([-0.5 * 0.34 * 0.001] * 3, rel=2e-3)
+
+
+def test_a_true_exponent_is_found_and_the_law_is_where_it_holds() -> None:
+    """Two surfaces, one with an exponent of .5: its interval holds it, and a forecast far out holds the truth."""
+    rng = np.random.default_rng(3)
+    params, tokens = 10 ** rng.uniform(8, 9.5, 80), 10 ** rng.uniform(9.5, 11.2, 80)
+    terms = 0.6 * (params / 1e9) ** -0.4 + 0.5 * (tokens / 2e10) ** -0.45
+    for exponent, most in ((0.5, 0.8), (1.0, 1.6)):
+        loss = (1.4 + terms**exponent) * np.exp(0.002 * rng.standard_normal(80))
+        runs = bf.Runs.from_frame(pd.DataFrame({"params": params, "tokens": tokens, "loss": loss}))
+        fit = bf.fit(runs, "chinchilla", structure=bf.Structure(outer=True), seed=1, draws=1000, progress=False)
+        assert fit.check().passed
+        draws = fit.posterior
+        found = (draws["a"] + draws["b"]) / (draws["loss_level"] - draws["E"])
+        assert fit.summary().loc["loss_outer", "median"] == pytest.approx(float(found.median()), rel=1e-6)
+        low, high = np.quantile(found, [0.025, 0.975])
+        assert low < exponent < high < most
+        far = fit.forecast({"params": [3e10], "tokens": [6e11]}, output="loss")
+        truth = 1.4 + (0.6 * 30**-0.4 + 0.5 * 30**-0.45) ** exponent
+        band = far.interval(0.95)
+        assert band["lower"].iloc[0] < truth < band["upper"].iloc[0]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +70,8 @@ def test_what_lies_above_the_floor_is_raised_to_it() -> None:
         # no floor, or two
         ("loss = a*(params/ref.params)**-alpha + b*(tokens/ref.tokens)**-beta", {}, False),
         ("loss = E + a + b*(params/ref.params)**-alpha", {}, False),
+        # another equation, and inputs without a geometric mean
+        ("size = params/ref.params\nloss = E + a*size**-alpha + b*(tokens/ref.tokens)**-beta", {}, False),
         # terms that may be negative
         ("loss = E + a*(params/ref.params)**-alpha - b*(tokens/ref.tokens)**-beta", {}, False),
         ("loss = E + a*(params/ref.params)**-alpha + b*log(tokens/ref.tokens)", {}, False),
@@ -53,4 +82,4 @@ def test_only_sums_of_positive_terms_above_a_floor_get_one(text: str, priors: di
     usual = {"E": "LogitNormal(1.5, 1.5, 0, min.loss)", "a": "LogNormal(0, 1)", "b": "LogNormal(0, 1)"}
     usual |= {"alpha": "LogNormal(log(0.3), 0.6)", "beta": "LogNormal(log(0.3), 0.6)", **priors}
     law = bf.Law.from_text(text, priors={name: prior for name, prior in usual.items() if name in text}, id="own")
-    assert (with_outer_exponent(law, PRIOR) is not law) == gets
+    assert (with_outer_exponent(law) is not law) == gets

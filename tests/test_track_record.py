@@ -114,7 +114,7 @@ def test_a_record_that_is_not_there() -> None:
         bf.Structure(record="publik").path_prior("log")
     with pytest.raises(bf.SpecError, match="its numbers must be positive"):
         study("a", -1.0)
-    with pytest.raises(bf.SpecError, match="of must be one of log, logit, outer, found 'raw'"):
+    with pytest.raises(bf.SpecError, match="of must be one of log, logit, found 'raw'"):
         study("a", 0.1, of="raw")
 
 
