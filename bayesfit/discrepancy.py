@@ -38,8 +38,8 @@ class Structure:
         Wiener process whose mean and trend over the runs are taken off (see `bayesfit.knots`). So the law's
         local exponent drifts, by about the path's scale times the square root of the decades travelled.
     outer
-        Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`). It sharpens bands
-        of laws of several terms.
+        Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`), so that the path
+        need not make up for it: bands of laws of several terms are sharper with it.
     along
         The axis, a formula over inputs such as ``"params*tokens"``; by default compute, or what the law has of it.
         Several axes, ``("params", "tokens")``, have a path each, and these add up.
@@ -54,7 +54,7 @@ class Structure:
     """
 
     kind: Kind = "drift"
-    outer: bool = False
+    outer: bool = True
     along: str | tuple[str, ...] = ""
     scale: float | None = None
     scale_sd: float | None = None

@@ -182,10 +182,10 @@ def test_several_axes_have_a_path_each() -> None:
     assert law.parameters["loss_drift_2"].along == "params*tokens"
 
 
-def test_an_outer_exponent_comes_with_it_where_asked() -> None:
+def test_an_outer_exponent_comes_with_it_unless_refused() -> None:
     runs = bf.simulate("chinchilla", seed=1).runs
-    assert "loss_level" in with_structure(bf.law("chinchilla"), bf.Structure(outer=True), runs).parameters
-    assert "loss_level" not in with_structure(bf.law("chinchilla"), "drift", runs).parameters
+    assert "loss_level" in with_structure(bf.law("chinchilla"), "drift", runs).parameters
+    assert "loss_level" not in with_structure(bf.law("chinchilla"), bf.Structure(outer=False), runs).parameters
 
 
 @pytest.mark.xdist_group("discrepancy")
