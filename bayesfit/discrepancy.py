@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -39,7 +40,8 @@ class Structure:
         local exponent drifts, by about the path's scale times the square root of the decades travelled.
     outer
         Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`), so that the path
-        need not make up for it: bands of laws of several terms are sharper with it.
+        need not make up for it: bands of laws of several terms are sharper with it. Not where the fit has a
+        `population`, which speaks of the law's own terms.
     along
         The axis, a formula over inputs such as ``"params*tokens"``; by default compute, or what the law has of it.
         Several axes, ``("params", "tokens")``, have a path each, and these add up.
@@ -50,7 +52,7 @@ class Structure:
         The track record: that of public studies by default, the path of a file or a `bayesfit.TrackRecord` of your
         own.
     without
-        Studies or papers that the record is to leave out: what you forecast must not be its own evidence.
+        A study or paper, or several, that the record is to leave out: what you forecast must not be its own evidence.
     """
 
     kind: Kind = "drift"
@@ -59,7 +61,7 @@ class Structure:
     scale: float | None = None
     scale_sd: float | None = None
     record: str | Path | TrackRecord = PUBLIC
-    without: tuple[str, ...] = ()
+    without: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -78,7 +80,8 @@ class Structure:
         """Return the median of the path's scale on the log or log-odds, and the standard deviation of its log."""
         if self.scale is not None:
             return self.scale, _SCALE_SD if self.scale_sd is None else self.scale_sd
-        median, sd = track_record(self.record).prior(of, self.without)
+        without = (self.without,) if isinstance(self.without, str) else tuple(self.without)
+        median, sd = track_record(self.record).prior(of, without)
         return median, sd if self.scale_sd is None else self.scale_sd
 
     @property
@@ -129,7 +132,9 @@ def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
             )
             for name, axis in zip(_names(axes), axes, strict=True)
         }
-    return with_shifts(with_outer_exponent(law) if told.outer else law, "law", paths)
+    # a population speaks of the law's own terms, which an exponent about them would make something else
+    exponent = told.outer and law.population is None
+    return with_shifts(with_outer_exponent(law) if exponent else law, "law", paths)
 
 
 def assumed(law: Law) -> str:

@@ -27,9 +27,9 @@ def with_outer_exponent(law: Law) -> Law:
         An output ``loss = E + a*... + b*...`` becomes ``loss_sum``, what this is above E at the geometric mean of the
         inputs ``loss_slope`` (``a + b``), and
         ``loss = E + (loss_level - E)*((loss_sum - E)/loss_slope)**(loss_slope/(loss_level - E))``. The new parameter
-        ``loss_level`` is the loss at that mean; the exponent is the derived quantity ``loss_outer``. Other outputs
-        stay: with one term above the floor there is nothing that this would add to its exponent, and terms must be
-        positive for any value of inputs and parameters.
+        ``loss_level`` is the loss at that mean; the exponent is the one derived quantity, ``loss_outer``, since those
+        in a paper's notation do not hold with it. Other outputs stay: with one term above the floor there is nothing
+        that this would add to its exponent, and terms must be positive for any value of inputs and parameters.
 
     Notes
     -----
@@ -70,12 +70,15 @@ def with_outer_exponent(law: Law) -> Law:
         )
     if not levels:
         return law
-    # checks, bounds and what a paper printed are those of the law itself
+    # checks, bounds, and coefficients in a paper's notation are those of the law itself: with an exponent about them,
+    # a and b are no longer what a paper's A and B are made from
     return replace(
         law,
         equations=tuple(equations),
         parameters={**law.parameters, **levels},
-        derived={**law.derived, **exponents},
+        derived=exponents,
+        from_paper={},
+        published={},
         limits=Limits(),
         checks=(),
         recovery=None,

@@ -29,7 +29,7 @@ _BEFORE: Mapping[Of, tuple[float, float, float]] = {
 #: Places at which a study's posterior is kept.
 _PLACES = tuple(round(0.025 * place, 3) for place in range(1, 40))
 _KEYS = ("id", "summary", "studies")
-_STUDY = ("name", "paper", "law", "of", "median", "sd", "quantiles")
+_STUDY = ("name", "paper", "law", "along", "of", "median", "sd", "quantiles")
 _GRID = 81
 #: The record that comes with the package.
 PUBLIC = "public_drift"
@@ -43,19 +43,20 @@ class Drifted:
     ----------
     name, paper
         The study and what it was published in; studies of one paper count as one together.
-    law
-        The law that was fitted.
+    law, along
+        The law that was fitted, and the axis of its path: scales are per decade of it.
     of
         Whether it is the scale of a path on the ``"log"`` or on the ``"logit"`` of an output.
     median, sd
         The lognormal prior of it under which the study was fitted: median, and standard deviation of the log.
     quantiles
-        Quantiles of its posterior, at equal steps of probability.
+        Quantiles of its posterior at equal steps of probability, those of a record from .025 to .975.
     """
 
     name: str
     paper: str
     law: str
+    along: str
     of: Of
     median: float
     sd: float
@@ -64,8 +65,8 @@ class Drifted:
     def __post_init__(self) -> None:
         if self.of not in get_args(Of):
             raise SpecError(f"study {self.name}: of must be one of {', '.join(get_args(Of))}, found '{self.of}'")
-        if len(self.quantiles) < 3 or not all(value > 0 for value in (*self.quantiles, self.median, self.sd)):
-            raise SpecError(f"study {self.name}: its numbers must be positive, three quantiles or more")
+        if len(self.quantiles) < 3 or not all(0 < value < np.inf for value in (*self.quantiles, self.median, self.sd)):
+            raise SpecError(f"study {self.name}: its numbers must be positive and finite, three quantiles or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,13 +143,12 @@ class TrackRecord:
         """
         _check_keys(table, _KEYS, ("id", "studies"), "a track record")
         try:
-            for study in table["studies"]:
-                _check_keys(study, _STUDY, _STUDY, "a study of a track record")
-            studies = tuple(
-                Drifted(**{**study, "quantiles": tuple(map(float, study["quantiles"]))}) for study in table["studies"]
-            )
-        except (TypeError, ValueError) as error:
+            rows = [{key: _read(key, value) for key, value in study.items()} for study in table["studies"]]
+        except (AttributeError, TypeError, ValueError) as error:
             raise SpecError(f"the track record's studies cannot be read: {error}") from None
+        for row in rows:
+            _check_keys(row, _STUDY, _STUDY, "a study of a track record")
+        studies = tuple(Drifted(**row) for row in rows)
         return cls(id=str(table["id"]), summary=" ".join(str(table.get("summary", "")).split()), studies=studies)
 
     def to_mapping(self) -> dict[str, Any]:
@@ -217,6 +217,7 @@ def learn_drift(
                     name=name if len(fit.law.outputs) == 1 else f"{name}, {output}",
                     paper=(papers or {}).get(name, name),
                     law=fit.law.id,
+                    along=plan.knots.along,
                     of=drifts_on(fit.law.outputs[output].noise),
                     median=plan.spread,
                     sd=plan.spread_sd,
@@ -238,6 +239,12 @@ def _evidence(study: Drifted, middle: np.ndarray, apart: np.ndarray) -> np.ndarr
     assumed = -0.5 * ((logs - middle) / apart) ** 2 - np.log(apart)
     found: np.ndarray = np.log(np.exp(assumed - fitted).mean(axis=-1) + np.finfo(float).tiny)
     return found
+
+
+def _read(key: str, value: Any) -> Any:
+    if key == "quantiles":
+        return tuple(map(float, value))
+    return float(value) if key in ("median", "sd") else str(value)
 
 
 def _check_keys(table: Mapping[str, Any], known: Sequence[str], needed: Sequence[str], what: str) -> None:

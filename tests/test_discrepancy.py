@@ -13,6 +13,7 @@ from bayesfit.card_file import card_toml, read_card
 from bayesfit.discrepancy import with_structure
 from bayesfit.knots import LABELS, PER_SIDE, Knots
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from bayesfit.population import population as find_population
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.track_record import PUBLIC, track_record
 from tests.test_build import check_coordinates, everything_of, plain_normals, point_of
@@ -186,13 +187,16 @@ def test_an_outer_exponent_comes_with_it_unless_refused() -> None:
     runs = bf.simulate("chinchilla", seed=1).runs
     assert "loss_level" in with_structure(bf.law("chinchilla"), "drift", runs).parameters
     assert "loss_level" not in with_structure(bf.law("chinchilla"), bf.Structure(outer=False), runs).parameters
+    # which says how the law's own terms lie
+    population = bf.law("chinchilla").with_population(find_population("public_chinchilla"))
+    assert "loss_level" not in with_structure(population, "drift", runs).parameters
 
 
 @pytest.mark.xdist_group("discrepancy")
 def test_fits_teach_a_track_record(bent: dict[str | None, bf.Fit]) -> None:
     record = bf.learn_drift({"bent": bent["drift"]}, papers={"bent": "a paper"}, id="mine")
     (study,) = record.studies
-    assert (study.name, study.paper, study.law, study.of) == ("bent", "a paper", "power", "log")
+    assert (study.name, study.paper, study.law, study.along, study.of) == ("bent", "a paper", "power", "flops", "log")
     assert (study.median, study.sd) == pytest.approx(track_record(PUBLIC).prior("log"))
     scales = bent["drift"].posterior["loss_drift_sd_knot"].values
     assert study.quantiles[19] == pytest.approx(np.median(scales), rel=1e-3)

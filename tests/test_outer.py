@@ -34,6 +34,12 @@ def test_what_lies_above_the_floor_is_raised_to_it() -> None:
     assert BENT.derived["loss_outer"].formula.evaluate({**POINT, **REFERENCE, "loss_level": 3.5}) == pytest.approx(0.5)
 
 
+def test_coefficients_in_a_papers_notation_are_left_out() -> None:
+    assert {*BENT.derived} == {"loss_outer"}
+    assert not BENT.published
+    assert not BENT.from_paper
+
+
 def test_slopes_at_the_centre_are_those_of_the_law_whatever_the_level() -> None:
     steps = [values(level, 1.001e9, 2e10) - level for level in (2.0, 2.6, 4.0)]
     assert steps == pytest.approx([-0.5 * 0.34 * 0.001] * 3, rel=2e-3)

@@ -19,6 +19,7 @@ def study(name: str, median: float, sd: float = 0.1, *, paper: str = "", of: str
         name=name,
         paper=paper or name,
         law="chinchilla",
+        along="params*tokens",
         of=of,
         median=0.01,
         sd=30.0,
@@ -74,6 +75,7 @@ def test_the_prior_of_the_fit_is_taken_off_again() -> None:
         name="silent",
         paper="silent",
         law="chinchilla",
+        along="flops",
         of="log",
         median=0.01,
         sd=0.5,
@@ -92,6 +94,10 @@ def test_a_record_is_read_back_from_its_file(tmp_path: Path) -> None:
     assert structure.path_prior("log") == pytest.approx(own.prior("log"))
     assert structure.path_prior("logit") == pytest.approx(own.prior("logit"))
     assert bf.Structure(scale=0.3).path_prior("log") == (0.3, 0.8)
+    # one name need not stand in a list
+    without = bf.Structure(record=path, without="a").path_prior("log")
+    assert without == pytest.approx(bf.Structure(record=path, without=["a"]).path_prior("log"))
+    assert without != pytest.approx(own.prior("log"))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +106,7 @@ def test_a_record_is_read_back_from_its_file(tmp_path: Path) -> None:
         ({"studie": []}, "unknown key 'studie' in a track record .did you mean 'studies'"),
         ({"studies": [{"name": "a"}]}, "a study of a track record needs 'paper'"),
         ({"studies": 3}, "studies cannot be read"),
+        ({"studies": [{"name": "a", "median": "wide"}]}, "could not convert string to float: 'wide'"),
     ],
 )
 def test_bad_records_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -112,8 +119,10 @@ def test_bad_records_are_refused(tmp_path: Path, change: dict[str, object], mess
 def test_a_record_that_is_not_there() -> None:
     with pytest.raises(bf.SpecError, match="no track record 'publik'; known: public_drift"):
         bf.Structure(record="publik").path_prior("log")
-    with pytest.raises(bf.SpecError, match="its numbers must be positive"):
+    with pytest.raises(bf.SpecError, match="its numbers must be positive and finite"):
         study("a", -1.0)
+    with pytest.raises(bf.SpecError, match="its numbers must be positive and finite"):
+        study("a", np.inf)
     with pytest.raises(bf.SpecError, match="of must be one of log, logit, found 'raw'"):
         study("a", 0.1, of="raw")
 
