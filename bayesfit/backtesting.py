@@ -91,11 +91,12 @@ class Backtest:
         """What the share of hidden runs inside 90% intervals says, in words."""
         from scipy.stats import binom
 
-        inside, runs = int(self.table["inside_90"].sum()), len(self.table)
-        found = f"90% bands held {inside} of {runs} hidden runs"
+        held, forecasts, runs = self.table["inside_90"], len(self.table), self.table["run"].nunique()
+        found = f"90% bands held {int(held.sum())} of {forecasts} forecasts of {runs} hidden runs"
         if not self.converged:
             found += "; some of these fits fail their checks"
-        # runs of one study are wrong together, so that only what chance would hardly give is called so
+        # a run that several cuts hide is one run
+        inside = round(float(held.mean()) * runs)
         if binom.cdf(inside, runs, 0.9) < _CHANCE:
             return f"{found}: too narrow. Take a wider kind, or another law, before a larger run rests on them"
         if binom.sf(inside - 1, runs, 0.9) < _CHANCE:

@@ -81,6 +81,7 @@ def scores() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "origin": [1.0, 1.0, 2.0, 2.0],
+            "run": [0, 1, 1, 2],
             "decades": [0.1, 1.0, 0.2, 3.0],
             "log_score": 0.0,
             "crps": [1.0, 2.0, 3.0, 4.0],
@@ -108,6 +109,19 @@ def test_probabilities_below_what_was_seen(scores: pd.DataFrame) -> None:
     assert found["runs"].tolist() == [1, 1, 1, 1]
     assert found["expected"].tolist() == [1.0] * 4
     assert found["to"].tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_verdict_counts_a_run_that_two_cuts_hide_once(scores: pd.DataFrame) -> None:
+    def verdict(table: pd.DataFrame) -> str:
+        return bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=table).verdict
+
+    assert verdict(scores).startswith("90% bands held 2 of 4 forecasts of 3 hidden runs")
+    many = pd.concat([scores.assign(run=scores["run"] + 3 * place) for place in range(10)])
+    assert "too narrow" in verdict(many)
+    # ten times the same runs say no more than once
+    assert "as far as 3 runs can tell" in verdict(pd.concat([scores] * 10))
+    assert "wider than they need be" in verdict(many.assign(inside_90=True))
+    assert "some of these fits fail their checks" in verdict(scores.assign(converged=False))
 
 
 def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

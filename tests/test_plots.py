@@ -398,7 +398,8 @@ def test_law_that_takes_several_lines_has_no_formula_in_the_title() -> None:
 
 def test_calibration_draws_probabilities_and_coverage() -> None:
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({"origin": 1.0, "decades": rng.uniform(0, 1, 40), "pit": rng.uniform(size=40)})
+    table = pd.DataFrame({"decades": rng.uniform(0, 1, 40), "pit": rng.uniform(size=40), "origin": 1.0})
+    table["run"] = range(40)
     for column in ("log_score", "crps", "interval_score", "error"):
         table[column] = 0.0
     for level in (50, 80, 90, 95):

@@ -11,17 +11,24 @@ import typer
 from bayesfit.cli.options import (
     Allow,
     By,
+    Chance,
     Column,
     Derive,
+    HiddenAlong,
+    Horizon,
     Json,
     LawText,
     Loss,
     LossSe,
+    Metric,
+    Models,
     NItems,
+    Priors,
     Quiet,
     RunsFile,
     Seed,
     StructureOption,
+    Tasks,
 )
 from bayesfit.cli.screen import Screen
 
@@ -40,18 +47,18 @@ def backtest(
     loss: Loss = None,
     loss_se: LossSe = None,
     n_items: NItems = None,
+    models: Models = None,
+    tasks: Tasks = None,
+    metric: Metric = None,
+    chance: Chance = None,
     allow: Allow = None,
+    prior: Priors = None,
     structure: StructureOption = None,
-    scale: Annotated[
-        str | None,
-        typer.Option("--scale", metavar="INPUT", help="Axis along which larger runs are hidden; compute unless told."),
-    ] = None,
+    scale: HiddenAlong = None,
     origins: Annotated[
         int, typer.Option("--origins", metavar="N", min=1, help="Cuts beyond which runs are hidden, at most.")
     ] = 3,
-    horizon: Annotated[
-        float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
-    ] = 1.0,
+    horizon: Horizon = 1.0,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 500,
     workers: Annotated[
         int | None,
@@ -70,7 +77,7 @@ def backtest(
 ) -> None:
     """Hide the largest runs, forecast them from the others, and say how often the bands held."""
     from bayesfit.cli.files import check_figure, draw
-    from bayesfit.cli.reading import columns_of, names, read_law, read_runs
+    from bayesfit.cli.reading import columns_of, named, names, read_evals, read_law, read_runs
     from bayesfit.cli.tables import describe
 
     if out is not None:
@@ -78,10 +85,12 @@ def backtest(
     screen = Screen(json=json, quiet=quiet)
     groups = names(by or ())
     words: list[Any] = [word.value for word in allow or ()]
-    found = read_law(law, {}, columns_of(file, None) if "=" in law else ())
+    table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
+    priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
+    found = read_law(law, priors, columns_of(file, table) if "=" in law else ())
     runs = read_runs(
         file,
-        table=None,
+        table=table,
         laws=[found],
         by=groups,
         column=column or (),

@@ -14,6 +14,8 @@ from bayesfit.cli.options import (
     Chance,
     Column,
     Derive,
+    HiddenAlong,
+    Horizon,
     Json,
     Loss,
     LossSe,
@@ -21,6 +23,7 @@ from bayesfit.cli.options import (
     Models,
     NItems,
     NoiseKind,
+    Priors,
     Quiet,
     RunsFile,
     Seed,
@@ -57,10 +60,7 @@ def compare(
     metric: Metric = None,
     chance: Chance = None,
     allow: Allow = None,
-    prior: Annotated[
-        list[str] | None,
-        typer.Option("--prior", metavar="NAME=PRIOR", help="A prior for a parameter of a formula; repeatable."),
-    ] = None,
+    prior: Priors = None,
     noise: Annotated[
         NoiseKind | None, typer.Option("--noise", metavar="KIND", help="Noise of every law, instead of their own.")
     ] = None,
@@ -72,16 +72,11 @@ def compare(
             help="What leave-one-out leaves out: run, or a column whose levels go as a whole, such as family.",
         ),
     ] = "run",
-    scale: Annotated[
-        str | None,
-        typer.Option("--scale", metavar="INPUT", help="Axis along which larger runs are hidden; compute unless told."),
-    ] = None,
+    scale: HiddenAlong = None,
     origins: Annotated[
         int, typer.Option("--origins", metavar="N", min=0, help="Cuts beyond which runs are hidden; 0 for none.")
     ] = 3,
-    horizon: Annotated[
-        float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
-    ] = 1.0,
+    horizon: Horizon = 1.0,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 2000,
     workers: Annotated[
         int | None,

@@ -29,6 +29,7 @@ from bayesfit.cli.options import (
     NItems,
     NoiseKind,
     OutputName,
+    Priors,
     Quiet,
     RunsFile,
     Seed,
@@ -72,12 +73,7 @@ def fit(
     metric: Metric = None,
     chance: Chance = None,
     allow: Allow = None,
-    prior: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--prior", metavar="NAME=PRIOR", help="Another prior, such as 'alpha=LogNormal(log(0.3), 0.6)'; repeatable."
-        ),
-    ] = None,
+    prior: Priors = None,
     fix: Annotated[
         list[str] | None,
         typer.Option("--fix", metavar="NAME=NUMBER", help="Hold a parameter at a value, such as E=0; repeatable."),

@@ -59,6 +59,21 @@ LawText = Annotated[
         help="The law: an id, a card (.toml), or a formula such as 'loss = E + a*flops**-b'.",
     ),
 ]
+Priors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prior",
+        metavar="NAME=PRIOR",
+        help="A prior, such as 'alpha=LogNormal(log(0.3), 0.6)'; a formula's parameters need one each; repeatable.",
+    ),
+]
+HiddenAlong = Annotated[
+    str | None,
+    typer.Option("--scale", metavar="INPUT", help="Axis along which larger runs are hidden; compute unless told."),
+]
+Horizon = Annotated[
+    float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
+]
 StructureOption = Annotated[
     StructureKind | None,
     typer.Option(

@@ -37,6 +37,15 @@ def test_it_says_how_often_bands_held_and_keeps_what_it_did(table: Path) -> None
     assert sum(row["runs"] for row in document["pit"]) == document["summary"]["runs"]
 
 
+def test_a_formula_takes_its_priors(table: Path) -> None:
+    formula = "loss = E + a*(flops/ref.flops)**-alpha"
+    said = run("backtest", table, "--law", formula, *QUICK, code=2)
+    assert "no prior for E, a, alpha: give one, such as --prior" in " ".join(said.stderr.split())
+    priors = ("E=LogitNormal(1.5, 1.5, 0, min.loss)", "a=LogNormal(0, 1)", "alpha=LogNormal(log(0.1), 0.6)")
+    given = [word for prior in priors for word in ("--prior", prior)]
+    assert "90% bands held" in run("backtest", table, "--law", formula, *given, *QUICK).stdout
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
