@@ -13,15 +13,15 @@ from scipy.optimize import brentq
 import bayesfit as bf
 from bayesfit.diagnostics import CheckResult, Diagnostics
 from bayesfit.equivalence import equivalent_compute, equivalents
+from bayesfit.noise import Scale
 from bayesfit.path import fit_path
 from tests.posteriors import CHAINS, DRAWS, FAMILIES, family_runs, lines, made_fit, normal
 
 PRIOR = "LogNormal(0, 1)"
 
 
-def law_of(text: str, *, on: str = "identity", **priors: str) -> bf.Law:
-    law = bf.Law.from_text(text, priors=priors, noise=bf.Noise(on=on))  # type: ignore[arg-type]
-    return law
+def law_of(text: str, *, on: Scale = "identity", **priors: str) -> bf.Law:
+    return bf.Law.from_text(text, priors=priors, noise=bf.Noise(on=on))
 
 
 def test_ratios_of_parallel_lines_are_exact_in_every_draw() -> None:

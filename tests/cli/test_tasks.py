@@ -16,7 +16,7 @@ def test_checkpoints_and_a_population_are_fitted_and_plotted(tmp_path: Path) -> 
     table = tmp_path / "ladder.csv"
     ladder(runs=6, checkpoints=6).to_csv(table, index=False)
     fit = tmp_path / "fit.nc"
-    settings = ("--draws", "2000", "--tune", "1000", "--chains", "2", "--seed", "1", "--out", fit)
+    settings = ("--draws", "600", "--tune", "400", "--chains", "2", "--seed", "1", "--out", fit)
     law = ("--law", "chinchilla", "--checkpoints", "run_name", "--population", "public_chinchilla", "--fix", "E=1.7")
     law = (*law, "--structure", "drift")
     told = run("fit", table, *law, *settings)

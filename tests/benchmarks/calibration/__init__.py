@@ -12,7 +12,7 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from tests.benchmarks.calibration.suite import Split
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 KEPT = ROOT / "build" / "calibration"
-#: Ours, and the one of the rivals that is ours without structure.
-OURS, PLAIN = "drift", "plain law"
+#: Ours; its path without an exponent, which is compared and no rival; and the one of the rivals without structure.
+OURS, ALONE, PLAIN = "drift", "path alone", "plain law"
 ALLOW = ("few_runs", "one_group", "collinear")
 
 Answer = tuple[np.ndarray, dict[str, Any]]
@@ -65,10 +65,10 @@ def fitted(split: Split, structure: Structure | None, seed: int = 0) -> Answer:
 
 def method(name: str) -> Callable[[Split], Answer]:
     """Return how a method makes draws."""
-    if name == OURS:
-        return lambda split: fitted(split, honest(split.study.paper))
     if name == PLAIN:
         return lambda split: fitted(split, None)
+    if name in (OURS, ALONE):
+        return lambda split: fitted(split, replace(honest(split.study.paper), outer=name == OURS))
     return lambda split: (rivals.by_group(RIVALS[name], split), {"passed_checks": True})
 
 
@@ -77,7 +77,7 @@ RIVALS = {
     "wild bootstrap": rivals.wild_bootstrap,
     "Gaussian process": rivals.gaussian_process,
 }
-METHODS = (PLAIN, *RIVALS, OURS)
+METHODS = (PLAIN, *RIVALS, ALONE, OURS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,18 +125,18 @@ def by_split(rows: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def pooled(table: pd.DataFrame, chosen: str = OURS) -> pd.DataFrame:
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Return coverage over studies and scores against the best rival, one row a method.
 
     Splits of a study count alike, then studies of a paper, then papers. ``interval_ratio`` and ``crps_ratio`` are
-    geometric means of `chosen` over the method; those of the row "best rival" over the best of each study.
+    geometric means of ours over the method; those of the row "best rival" over the best of each study.
     """
     inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
     scores = ["interval_score", "crps"]
     table = table.assign(**{name: np.log(table[name]) for name in scores})
     studies = table.groupby(["method", "paper", "study"])[[*inside, *scores]].mean()
-    ours = studies.loc[chosen][scores]
-    others = studies[studies.index.get_level_values("method") != chosen]
+    ours = studies.loc[OURS][scores]
+    others = studies[~studies.index.get_level_values("method").isin([OURS, ALONE])]
     best = others[scores].groupby(["paper", "study"]).min()
     coverage = studies[inside].groupby(["method", "paper"]).mean().groupby("method").mean()
     least = studies["inside_95"].groupby("method").min()
