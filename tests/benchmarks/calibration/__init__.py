@@ -110,6 +110,7 @@ def scored(job: Job) -> pd.DataFrame:
     scratch = job.kept.with_suffix(".part")
     table.to_csv(scratch, index=False, float_format="%.6g")
     scratch.replace(job.kept)
+    print(f"scored {job.method} on {job.split.name} in {table['seconds'].iloc[0]:.0f} s", flush=True)
     return table
 
 

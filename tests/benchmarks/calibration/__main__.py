@@ -13,12 +13,6 @@ from tests.benchmarks.calibration.figures import save
 from tests.benchmarks.calibration.suite import splits, suite
 
 
-def _run(job: Job) -> pd.DataFrame:
-    found = scored(job)
-    print(f"scored {job.method} on {job.split.name}", flush=True)
-    return found
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration", description="Score bands.")
     parser.add_argument("folder", type=Path, help="folder of the published tables")
@@ -34,7 +28,7 @@ if __name__ == "__main__":
         parser.error(f"no study is called so; known: {', '.join(known)}")
     methods = told.method or METHODS
     jobs = [Job(split=split, method=method) for split in splits(chosen) for method in methods]
-    rows = pd.concat(run_jobs(_run, jobs, workers=told.workers), ignore_index=True)
+    rows = pd.concat(run_jobs(scored, jobs, workers=told.workers), ignore_index=True)
     table = by_split(rows)
     with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
         print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
