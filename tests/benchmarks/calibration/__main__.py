@@ -12,7 +12,6 @@ from tests.benchmarks.calibration import HERE, METHODS, Job, by_split, pooled, s
 from tests.benchmarks.calibration.figures import save
 from tests.benchmarks.calibration.suite import splits, suite
 
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration", description="Score bands.")
     parser.add_argument("folder", type=Path, help="folder of the published tables")
