@@ -310,3 +310,23 @@ def test_families_have_paths_of_their_own_and_a_new_one_gets_another() -> None:
     middle, spread = drift.median(("chain", "draw")).values, drift.std(("chain", "draw")).values
     assert middle[2] > middle[:2].max() + 0.02
     assert spread[3] > spread[:2].min()
+
+
+def test_the_parts_of_a_band_are_drawn_as_they_add_up(bent: dict[str | None, bf.Fit]) -> None:
+    from bayesfit import plots
+
+    for kind, fit in bent.items():
+        (ax,) = plots.plot_parts(fit, prob=0.8).axes
+        top = ax.collections[-1].get_paths()[0].vertices
+        last = float(fit.runs.values("flops").max())
+        names = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert ("error of the law itself" in names) == (kind == "drift")
+        assert ax.get_ylabel() == "half-width of the 80% band (%)"
+        # the highest point of the outermost part, at the end of the axis
+        beyond = fit.forecast({"flops": 10 * last})
+        height = top[top[:, 0] == top[:, 0].max(), 1].max()
+        assert height == pytest.approx(100 * 1.2816 * float(beyond.components["total"].iloc[0]), rel=0.15)
+    with pytest.raises(bf.SpecError, match="none, since the fit has no groups"):
+        plots.plot_parts(bent[None], level="x")
+    with pytest.raises(bf.SpecError, match="prob must lie between 0 and 1"):
+        plots.plot_parts(bent[None], prob=90)

@@ -51,6 +51,7 @@ class PlotKind(StrEnum):
     """Kinds of figure."""
 
     band = "band"
+    parts = "parts"
     residuals = "residuals"
     prior_posterior = "prior-posterior"
     pair = "pair"
@@ -215,8 +216,8 @@ def plot(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="What to draw: band, residuals, prior-posterior, pair; tasks, a panel a task; steps, task loss and "
-            "accuracy side by side; efficiency, what compute families need.",
+            help="What to draw: band; parts, what its width is made of; residuals; prior-posterior; pair; tasks, a "
+            "panel a task; steps, task loss and accuracy side by side; efficiency, what compute families need.",
         ),
     ] = PlotKind.band,
     out: Annotated[
@@ -239,8 +240,8 @@ def plot(
     check_figure(place)
     if set_ and kind not in (PlotKind.band, PlotKind.tasks):
         raise SpecError(f"--set is for --kind band and tasks, not {kind.value}")
-    if to is not None and kind not in (PlotKind.band, PlotKind.tasks, PlotKind.steps):
-        raise SpecError(f"--to is for --kind band, tasks and steps, not {kind.value}")
+    if to is not None and kind not in (PlotKind.band, PlotKind.parts, PlotKind.tasks, PlotKind.steps):
+        raise SpecError(f"--to is for --kind band, parts, tasks and steps, not {kind.value}")
     loaded = load(file)
     import matplotlib
 
@@ -258,6 +259,8 @@ def plot(
             made = forecast(loaded, scenario(set_, loaded), output=shown, allow_unconverged=allow_unconverged)
         draw = plots.plot_tasks if kind is PlotKind.tasks else plots.plot_band
         figure = draw(loaded, output=shown, to=to, forecast=made)
+    elif kind is PlotKind.parts:
+        figure = plots.plot_parts(loaded, output=output, to=to)
     elif kind is PlotKind.steps:
         figure = plots.plot_steps(loaded, to=to)
     elif kind is PlotKind.efficiency:

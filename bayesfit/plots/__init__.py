@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bayesfit.plots.comparison import plot_compare
     from bayesfit.plots.efficiency import plot_efficiency
     from bayesfit.plots.pair import plot_pair
+    from bayesfit.plots.parts import plot_parts
     from bayesfit.plots.prior_posterior import plot_prior_posterior
     from bayesfit.plots.residuals import plot_residuals
     from bayesfit.plots.steps import plot_steps
@@ -25,6 +26,7 @@ _HOME = {
     "plot_compare": "comparison",
     "plot_efficiency": "efficiency",
     "plot_pair": "pair",
+    "plot_parts": "parts",
     "plot_prior_posterior": "prior_posterior",
     "plot_residuals": "residuals",
     "plot_steps": "steps",
@@ -37,6 +39,7 @@ __all__ = [
     "plot_compare",
     "plot_efficiency",
     "plot_pair",
+    "plot_parts",
     "plot_prior_posterior",
     "plot_residuals",
     "plot_steps",

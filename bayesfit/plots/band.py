@@ -82,7 +82,7 @@ def plot_band(
     >>> figure.savefig("band.png", dpi=150)  # doctest: +SKIP
     """
     probs = probabilities(prob)
-    view = _view(fit, x, fit.law.pick_output(output), by)
+    view = view_of(fit, x, fit.law.pick_output(output), by)
     held_out = held_out_runs(truth)
     first, last, end, largest = extent(view, to, held_out, forecast)
     paths, curves = level_curves(view, end, probs)
@@ -111,7 +111,8 @@ def plot_band(
     return style.figure_of(ax)
 
 
-def _view(fit: Fit, x: str | None, output: str, by: str | Mapping[str, Sequence[str]] | None) -> View:
+def view_of(fit: Fit, x: str | None, output: str, by: str | Mapping[str, Sequence[str]] | None) -> View:
+    """Return what a band's axes show; the arguments are those of `plot_band`."""
     group: str | None = next(iter(fit.pooling.by), None)
     named: Sequence[str] | None = None
     if isinstance(by, str):
