@@ -271,7 +271,8 @@ def compare_laws(
     seed
         Seed of every fit; drawn at random if None.
     settings
-        Further arguments of `bayesfit.fit`, the same for all: ``by``, ``pooling``, ``noise``, ``draws``.
+        Further arguments of `bayesfit.fit`, the same for all: ``by``, ``pooling``, ``noise``,
+        ``structure``, ``draws``.
 
     Returns
     -------

@@ -27,6 +27,7 @@ from bayesfit.cli.options import (
     Quiet,
     RunsFile,
     Seed,
+    StructureOption,
     Tasks,
 )
 from bayesfit.cli.screen import Screen
@@ -64,6 +65,7 @@ def compare(
     noise: Annotated[
         NoiseKind | None, typer.Option("--noise", metavar="KIND", help="Noise of every law, instead of their own.")
     ] = None,
+    structure: StructureOption = None,
     leave_out: Annotated[
         str,
         typer.Option(
@@ -139,6 +141,7 @@ def compare(
         draws=draws,
         by=groups,
         noise=noise.value if noise else None,
+        structure=structure.value if structure else None,
         allow=words,
     )
     if json:
