@@ -15,10 +15,11 @@ import pandas as pd
 
 from bayesfit.errors import SpecError, nearest
 from bayesfit.parallel import run_jobs
+from bayesfit.scores import DISTANCES, LEVELS, distance_class, score, scored_on_log
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
-    from bayesfit.discrepancy import Kind, Structure
+    from bayesfit.discrepancy import Bands, Kind, Structure
     from bayesfit.fitting import Fit
     from bayesfit.runs import Allow, Runs
 
@@ -65,6 +66,10 @@ class Backtest:
         The axis along which runs were hidden, such as ``flops``.
     on_log
         Whether errors, CRPS and interval scores are on the log of the output.
+    bands
+        What the bands allow for; see `bayesfit.discrepancy.Bands`.
+    data
+        Hash of the runs.
     table
         One row a hidden run and origin: ``origin`` (largest value of the axis fitted), ``run`` (its place
         in the table of runs), the columns of `bayesfit.scores.score`, and ``converged``.
@@ -74,6 +79,8 @@ class Backtest:
     output: str
     scale: str
     on_log: bool
+    bands: Bands
+    data: str
     table: pd.DataFrame
 
     @property
@@ -103,7 +110,7 @@ class Backtest:
             return f"{found}: wider than they need be here"
         return f"{found}, as far as {runs} runs can tell"
 
-    def by_distance(self, edges: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0)) -> pd.DataFrame:
+    def by_distance(self, edges: Sequence[float] = DISTANCES) -> pd.DataFrame:
         """Return mean scores by how far hidden runs lie beyond the fitted ones.
 
         Parameters
@@ -119,7 +126,7 @@ class Backtest:
         if sorted({*edges}) != [*edges] or not edges:
             raise SpecError(f"edges must rise, found {list(edges)}")
         ends = [*edges, np.inf]
-        place = np.digitize(self.table["decades"], ends[1:-1], right=True)
+        place = distance_class(self.table["decades"], edges)
         means = self._means(self.table.groupby(place, sort=True))
         found = [int(number) for number in means.index]
         means.insert(0, "from", [ends[number] for number in found])
@@ -145,8 +152,6 @@ class Backtest:
         return bool(self.table["converged"].all())
 
     def _means(self, groups: Any) -> pd.DataFrame:
-        from bayesfit.scores import LEVELS
-
         columns = ["log_score", "crps", "interval_score", "error", "decades"]
         inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
         means: pd.DataFrame = groups[columns + inside].mean()
@@ -328,8 +333,7 @@ def backtest(
         If the runs leave nothing to hide.
     """
     from bayesfit.catalog import law as find
-    from bayesfit.discrepancy import with_structure
-    from bayesfit.scores import scored_on_log
+    from bayesfit.discrepancy import bands_of, with_structure
 
     law = find(law)
     if law.dims:
@@ -353,7 +357,15 @@ def backtest(
         for origin in origins
     ]
     table = pd.concat(run_jobs(_scored, jobs, workers=workers), ignore_index=True)
-    return Backtest(law=law.id, output=name, scale=axis, on_log=scored_on_log(law, runs, name), table=table)
+    return Backtest(
+        law=law.id,
+        output=name,
+        scale=axis,
+        on_log=scored_on_log(law, runs, name),
+        bands=bands_of(law, name),
+        data=runs.sha256,
+        table=table,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,8 +397,6 @@ class _Fold:
 
 def _scored(fold: _Fold) -> pd.DataFrame:
     """Return the scores of one origin's hidden runs, kept or made."""
-    from bayesfit.scores import score
-
     kept = fold.kept
     if kept is not None and kept.is_file():
         return pd.read_parquet(kept)

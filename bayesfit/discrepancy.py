@@ -12,7 +12,7 @@ import numpy as np
 from bayesfit.card import Law, Parameter
 from bayesfit.errors import FormulaError, SpecError, nearest
 from bayesfit.expression import parse_expression
-from bayesfit.outer import with_outer_exponent
+from bayesfit.outer import level_name, with_outer_exponent
 from bayesfit.priors import Prior
 from bayesfit.shifts import with_shifts
 from bayesfit.track_record import PUBLIC, Of, TrackRecord, drifts_on, track_record
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bayesfit.runs import Runs
 
 Kind = Literal["drift"]
+#: What a band allows for beyond noise and what is not known of parameters: nothing; a path of the law's error;
+#: a path and an exponent on the law's terms.
+Bands = Literal["plain law", "path alone", "drift"]
 
 #: Standard deviation of the log of a scale that is named.
 _SCALE_SD = 0.8
@@ -135,6 +138,13 @@ def with_structure(law: Law, structure: Structure | Kind, runs: Runs) -> Law:
     # a population speaks of the law's own terms, which an exponent about them would make something else
     exponent = told.outer and law.population is None
     return with_shifts(with_outer_exponent(law) if exponent else law, "law", paths)
+
+
+def bands_of(law: Law, output: str) -> Bands:
+    """Return what the bands of a law's output allow for."""
+    if not law.drifts or output not in law.outputs:
+        return "plain law"
+    return "drift" if level_name(output) in law.parameters else "path alone"
 
 
 def assumed(law: Law) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from bayesfit.backtesting import Backtest, Folds
     from bayesfit.diagnostics import Diagnostics
     from bayesfit.discrepancy import Kind as StructureKind
     from bayesfit.discrepancy import Structure
@@ -187,6 +188,34 @@ class Fit:
         from bayesfit.forecast import forecast
 
         return forecast(self, scenarios, output=output, allow_unconverged=allow_unconverged, seed=seed)
+
+    def backtest(
+        self,
+        *,
+        folds: Folds | None = None,
+        output: str | None = None,
+        draws: int = 500,
+        tune: int = 500,
+        workers: int | None = 1,
+        resume: Path | str | None = None,
+    ) -> Backtest:
+        """Hide the largest of the fitted runs, refit as this fit was made, and score; see `bayesfit.backtest`."""
+        from bayesfit.backtesting import backtest
+
+        return backtest(
+            self.runs,
+            self.law,
+            by=self.pooling.by,
+            pooling=self.pooling.how,
+            checkpoints=self.pooling.checkpoints,
+            folds=folds,
+            output=output,
+            draws=draws,
+            tune=tune,
+            seed=self.seed,
+            workers=workers,
+            resume=resume,
+        )
 
     def save(self, path: str | Path) -> Path:
         """Save as one netCDF file; see `bayesfit.store.save`."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.discrepancy import assumed, law_name
+from bayesfit.discrepancy import assumed, bands_of, law_name
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
 from bayesfit.evaluation import law_values
 from bayesfit.pooling import trials_of
@@ -20,8 +20,13 @@ from bayesfit.runs import level_names
 from bayesfit.scenarios import read_scenarios
 
 if TYPE_CHECKING:
+    from bayesfit.backtesting import Backtest
+    from bayesfit.card import Law
+    from bayesfit.certificate import Certificate
+    from bayesfit.discrepancy import Bands
     from bayesfit.fitting import Fit
     from bayesfit.noise import Noise
+    from bayesfit.runs import Runs
 
 #: Decades of compute (or of an input) beyond the fitted runs that a forecast may reach silently.
 FAR = 2.0
@@ -55,6 +60,8 @@ class Forecast:
         For each scenario, the groups whose level the fit never saw.
     converged
         False if the fit's diagnostics fail and the forecast was made all the same.
+    law, bands, data
+        Name of the law, what the bands allow for (`bayesfit.discrepancy.Bands`), and hash of the fitted runs.
     by_law
         Draws of what the law alone gives, where the fit has an error of the law (`bayesfit.Structure`).
     """
@@ -68,6 +75,9 @@ class Forecast:
     distance: np.ndarray
     new_levels: tuple[str, ...]
     converged: bool
+    law: str
+    bands: Bands
+    data: str
     by_law: xr.DataArray | None = None
 
     def interval(self, prob: float = 0.9) -> pd.DataFrame:
@@ -128,6 +138,39 @@ class Forecast:
         if not self.converged:
             table["converged"] = False
         return table
+
+    def certificate(self, backtest: Backtest | None = None, *, without: str | Sequence[str] = ()) -> Certificate:
+        """Say how bands of this kind did at this distance before, and where there is no evidence.
+
+        Parameters
+        ----------
+        backtest
+            How they did on the fit's own larger runs, ``fit.backtest()``, which takes some refits.
+        without
+            Studies or papers that the public record is to leave out: those that you forecast.
+
+        Returns
+        -------
+        Certificate
+            Evidence by scenario, from the runs themselves and from public studies; print it to read it.
+
+        Raises
+        ------
+        SpecError
+            If the backtest is of another law, output, kind of bands or table of runs.
+        """
+        from bayesfit.certificate import certify, ensure_same
+
+        if backtest is not None:
+            ensure_same(self, backtest)
+        return certify(
+            self.table(),
+            output=self.output,
+            bands=self.bands,
+            converged=self.converged,
+            backtest=backtest,
+            without=without,
+        )
 
     @property
     def _flat(self) -> np.ndarray:
@@ -328,9 +371,12 @@ def forecast_rows(
         expected=expected,
         draws=draws,
         noise=noise,
-        distance=distance(fit, table),
+        distance=distance(fit.law, fit.runs, table),
         new_levels=tuple(new),
         converged=converged,
+        law=fit.law.id,
+        bands=bands_of(fit.law, output),
+        data=fit.runs.sha256,
         by_law=_full(values[law_name(output)], fit, table).transpose(*order) if drifts else None,
     )
 
@@ -385,29 +431,29 @@ def _full(values: xr.DataArray, fit: Fit, table: pd.DataFrame) -> xr.DataArray:
     return values * ones
 
 
-def distance(fit: Fit, table: pd.DataFrame) -> np.ndarray:
+def distance(law: Law, fitted: Runs, table: pd.DataFrame) -> np.ndarray:
     """Return how many decades each scenario lies beyond the fitted runs.
 
     Counted in whatever lies farthest out: each positive input of the law, and compute where runs and
     scenario have it (given, or 6 times params times tokens).
     """
     # more items sharpen an accuracy and say nothing of scale
-    counted = {part.noise.trials for part in fit.law.outputs.values() if part.noise.counted}
+    counted = {part.noise.trials for part in law.outputs.values() if part.noise.counted}
     pairs = [
-        (table[name].to_numpy(float), fit.runs.values(name))
-        for name, part in fit.law.inputs.items()
+        (table[name].to_numpy(float), fitted.values(name))
+        for name, part in law.inputs.items()
         if part.support == "positive" and name not in counted
     ]
-    compute = fit.runs.compute
+    compute = fitted.compute
     if compute is not None and "flops" in table:
         pairs.append((table["flops"].to_numpy(float), compute))
     elif compute is not None and {"params", "tokens"} <= {*table.columns}:
         pairs.append((6 * table["params"].to_numpy(float) * table["tokens"].to_numpy(float), compute))
     farthest = np.zeros(len(table))
-    for values, fitted in pairs:
+    for values, seen in pairs:
         logs = np.log10(values)
-        farthest = np.maximum(farthest, logs - np.log10(fitted.max()))
-        farthest = np.maximum(farthest, np.log10(fitted.min()) - logs)
+        farthest = np.maximum(farthest, logs - np.log10(seen.max()))
+        farthest = np.maximum(farthest, np.log10(seen.min()) - logs)
     return farthest
 
 

@@ -49,7 +49,7 @@ def with_outer_exponent(law: Law) -> Law:
             equations.append(equation)
             continue
         name = equation.target
-        total, slope, level = f"{name}_sum", f"{name}_slope", f"{name}_level"
+        total, slope, level = f"{name}_sum", f"{name}_slope", level_name(name)
         text = equation.expression.text
         at_centre = re.sub(r"(?<![\w.])([A-Za-z_]\w*)(?![\w(])", lambda m: _centred(law, m[1]), text)
         bent = f"{floor} + ({level} - {floor})*(({total} - {floor})/{slope})**({slope}/({level} - {floor}))"
@@ -83,6 +83,11 @@ def with_outer_exponent(law: Law) -> Law:
         checks=(),
         recovery=None,
     )
+
+
+def level_name(output: str) -> str:
+    """Return the name of the parameter that an outer exponent brings to an output."""
+    return f"{output}_level"
 
 
 def _centred(law: Law, name: str) -> str:

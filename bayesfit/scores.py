@@ -5,7 +5,7 @@ Gneiting, Raftery 2007, Strictly Proper Scoring Rules, Prediction, and Estimatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Central intervals whose coverage is counted.
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+#: Where classes of distance beyond the fitted runs begin, in decades; the last has no end.
+DISTANCES = (0.0, 0.25, 0.5, 1.0, 2.0)
 #: The interval of the interval score.
 _SCORED = 0.9
 #: How often what a run shows of other outputs is drawn for each draw of the posterior.
@@ -178,6 +180,11 @@ def score_draws(drawn: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
         low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
         table[f"inside_{100 * level:.0f}"] = (low <= truth) & (truth <= high)
     return table
+
+
+def distance_class(decades: np.ndarray | pd.Series, edges: Sequence[float] = DISTANCES) -> np.ndarray:
+    """Return which class of distance each number of decades lies in: the place of the edge at which it begins."""
+    return np.digitize(decades, [*edges[1:]], right=True)
 
 
 def scored_on_log(law: Law, runs: Runs, output: str) -> bool:

@@ -94,18 +94,22 @@ def scores() -> pd.DataFrame:
     )
 
 
+def hidden(table: pd.DataFrame) -> bf.Backtest:
+    return bf.Backtest(law="l", output="loss", scale="flops", on_log=True, bands="plain law", data="0", table=table)
+
+
 def test_scores_against_distance(scores: pd.DataFrame) -> None:
-    found = bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).by_distance((0.0, 0.25, 1.0))
+    found = hidden(scores).by_distance((0.0, 0.25, 1.0))
     assert found[["from", "to"]].to_numpy().tolist() == [[0.0, 0.25], [0.25, 1.0], [1.0, np.inf]]
     assert found["runs"].tolist() == [2, 1, 1]
     assert found["inside_90"].tolist() == [1.0, 0.0, 0.0]
     assert found["crps"].tolist() == [2.0, 2.0, 4.0]
     with pytest.raises(bf.SpecError, match="edges must rise"):
-        bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).by_distance((1.0, 0.0))
+        hidden(scores).by_distance((1.0, 0.0))
 
 
 def test_probabilities_below_what_was_seen(scores: pd.DataFrame) -> None:
-    found = bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=scores).pit_histogram(4)
+    found = hidden(scores).pit_histogram(4)
     assert found["runs"].tolist() == [1, 1, 1, 1]
     assert found["expected"].tolist() == [1.0] * 4
     assert found["to"].tolist() == [0.25, 0.5, 0.75, 1.0]
@@ -113,7 +117,7 @@ def test_probabilities_below_what_was_seen(scores: pd.DataFrame) -> None:
 
 def test_the_verdict_counts_a_run_that_two_cuts_hide_once(scores: pd.DataFrame) -> None:
     def verdict(table: pd.DataFrame) -> str:
-        return bf.Backtest(law="l", output="loss", scale="flops", on_log=True, table=table).verdict
+        return hidden(table).verdict
 
     assert verdict(scores).startswith("90% bands held 2 of 4 forecasts of 3 hidden runs")
     many = pd.concat([scores.assign(run=scores["run"] + 3 * place) for place in range(10)])

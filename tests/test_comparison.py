@@ -147,7 +147,9 @@ def made_up(errors: dict[str, float], inside: bool, elpd: dict[str, float], scor
                 **{f"inside_{level}": inside for level in (50, 80, 90, 95)},
             }
         )
-        backtests[name] = Backtest(law=name, output="loss", scale="flops", on_log=True, table=table)
+        backtests[name] = Backtest(
+            law=name, output="loss", scale="flops", on_log=True, bands="plain law", data="0", table=table
+        )
         rows[name] = {"elpd": elpd[name], "elpd_diff": elpd[name] - max(elpd.values()), "dse": 1.0, "high_k": 0}
         rows[name] |= {"refitted": 0, "fit_converged": True, "converged": True, **backtests[name].summary}
     table = pd.DataFrame(rows).T

@@ -405,7 +405,9 @@ def test_calibration_draws_probabilities_and_coverage() -> None:
     for level in (50, 80, 90, 95):
         table[f"inside_{level}"] = np.abs(table["pit"] - 0.5) < level / 200
     table["converged"] = True
-    backtest = bf.Backtest(law="chinchilla", output="loss", scale="flops", on_log=True, table=table)
+    backtest = bf.Backtest(
+        law="chinchilla", output="loss", scale="flops", on_log=True, bands="plain law", data="0", table=table
+    )
     figure = plots.plot_calibration(backtest)
     histogram, coverage = figure.axes
     heights = np.array([bar.get_height() for bar in histogram.patches])

@@ -38,13 +38,27 @@ def forecast(
     ] = None,
     prob: Prob = 0.9,
     output: OutputName = None,
+    backtest: Annotated[
+        bool,
+        typer.Option(
+            "--backtest", metavar="", help="Also hide the fit's own largest runs and refit, to see what its bands hold."
+        ),
+    ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--without", metavar="PAPER", help="A public study or paper whose evidence must not count. May be repeated."
+        ),
+    ] = None,
     allow_unconverged: Unconverged = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Forecast larger runs from a saved fit."""
+    """Forecast larger runs from a saved fit, and say how such bands did before."""
+    from bayesfit.certificate import certify
     from bayesfit.cli.files import check_place
     from bayesfit.cli.reading import scenario
+    from bayesfit.discrepancy import bands_of
     from bayesfit.forecast import forecast as forecast_one
     from bayesfit.store import load
 
@@ -65,6 +79,8 @@ def forecast(
     else:
         tables = _streamed(screen, fit, scenarios, prob, output, allow_unconverged)
     if out is not None:
+        if backtest or without:
+            raise SpecError("--backtest and --without speak of forecasts that are shown; leave out --out")
         rows = _write(tables, out)
         if json:
             screen.document({**head, "saved": str(out), "rows": rows})
@@ -74,12 +90,22 @@ def forecast(
     import pandas as pd
 
     table = pd.concat(list(tables))
+    proof = certify(
+        table,
+        output=name,
+        bands=bands_of(fit.law, name),
+        converged=fit.check().passed,
+        backtest=fit.backtest(output=name, workers=None) if backtest else None,
+        without=without or (),
+    )
     if json:
-        screen.document({**head, "unit": fit.law.outputs[name].unit, "forecasts": records(table)})
+        about = {"unit": fit.law.outputs[name].unit, "forecasts": records(table), "certificate": records(proof.table)}
+        screen.document({**head, **about})
         return
     screen.say(f"{name} in {fit.law.outputs[name].unit}, {100 * prob:g}% interval from {file}", "bold")
     screen.frame(table)
     screen.say(_beyond(fit, table["decades_beyond"].to_numpy()), "dim")
+    screen.result(f"\n{proof}")
 
 
 def risk(

@@ -64,6 +64,22 @@ def tasks() -> pd.DataFrame:
     return known.fillna({"aliases": "", "note": ""})
 
 
+def calibration() -> pd.DataFrame:
+    """Return how extrapolated bands did on the hidden larger runs of public studies.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a ``study`` (and its ``paper``), kind of ``bands`` (see `bayesfit.discrepancy.Bands`) and class of
+        distance, ``from`` to ``to`` decades beyond the fitted runs, the ``farthest`` of which is told; ``runs`` that
+        were hidden there, and ``inside_50`` and so on, the share of them that bands held. No study's own runs told
+        the bands how far laws drift. ``make calibration`` writes it.
+    """
+    import pandas as pd
+
+    return pd.read_csv(Path(__file__).with_name("calibration.csv"))
+
+
 def open_models() -> Runs:
     """Return the 29 open models with a Pile loss: inputs params and flops, groups family and model."""
     from bayesfit.runs import Runs

@@ -142,6 +142,35 @@ def test_forecast_prints_a_table(fit_file: Path) -> None:
     assert told["output"] == "loss"
 
 
+def test_a_forecast_says_how_such_bands_did(fit_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flops = bf.load(fit_file).runs.values("flops").max()
+    scenario = ("--set", f"flops={3 * flops:g}", "--set", "family=family_1")
+    said = run("forecast", fit_file, *scenario).stdout
+    assert "public studies: bands of 50, 80, 90, 95% held" in said
+    assert "these runs: not asked" in said
+    asked = []
+
+    def hidden(fit: bf.Fit, **told: Any) -> bf.Backtest:
+        asked.append(told)
+        table = pd.DataFrame({"origin": 1.0, "run": [0, 1], "decades": [0.3, 0.49], "converged": True})
+        for level in (50, 80, 90, 95):
+            table[f"inside_{level}"] = [level == 95, True]
+        about = {"law": fit.law.id, "output": "loss", "bands": "plain law", "data": fit.runs.sha256}
+        return bf.Backtest(scale="flops", on_log=True, table=table, **about)
+
+    monkeypatch.setattr(bf.Fit, "backtest", hidden)
+    said = run("forecast", fit_file, *scenario, "--backtest").stdout
+    assert "these runs: bands of 50, 80, 90, 95% held 50, 50, 50, 100% of 2 hidden runs" in " ".join(said.split())
+    assert [told["output"] for told in asked] == ["loss"]
+    told = json.loads(run("forecast", fit_file, *scenario, "--without", "Gadre et al. 2024", "--json").stdout)
+    public = told["certificate"][1]
+    assert public["evidence"] == "public studies"
+    assert public["inside_90"] > 0
+    assert "no study or paper 'me'" in run("forecast", fit_file, *scenario, "--without", "me", code=2).stderr
+    wrong = run("forecast", fit_file, *scenario, "--backtest", "--out", "there.csv", code=2)
+    assert "leave out --out" in wrong.stderr
+
+
 def test_a_narrow_screen_turns_the_table(fit_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for width in (40, 80, 120):
         monkeypatch.setenv("COLUMNS", str(width))
@@ -274,10 +303,7 @@ def test_plot(kind: str, fit_file: Path, tmp_path: Path) -> None:
     assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 1
     if kind != "band":
-        assert (
-            "is for --kind band and tasks"
-            in run("plot", fit_file, "--kind", kind, "--set", "flops=1e22", code=2).stderr
-        )
+        assert "is for --kind band" in run("plot", fit_file, "--kind", kind, "--set", "flops=1e22", code=2).stderr
 
 
 def test_damaged_and_foreign_files(fit_file: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,13 +22,17 @@ import pandas as pd
 
 import bayesfit as bf
 from bayesfit.discrepancy import Structure
-from bayesfit.scores import LEVELS, score_draws
+from bayesfit.outer import with_outer_exponent
+from bayesfit.parallel import run_jobs
+from bayesfit.scores import DISTANCES, LEVELS, distance_class, score_draws
 from tests.benchmarks import honest
 from tests.benchmarks.calibration import rivals
 from tests.benchmarks.calibration.suite import Split
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+#: What a forecast's certificate reads.
+PUBLIC = ROOT / "bayesfit" / "datasets" / "calibration.csv"
 KEPT = ROOT / "build" / "calibration"
 #: Ours; its path without an exponent, which is compared and no rival; and the one of the rivals without structure.
 OURS, ALONE, PLAIN = "drift", "path alone", "plain law"
@@ -96,7 +100,7 @@ class Job:
 def scored(job: Job) -> pd.DataFrame:
     """Return one row a held-out run: how its band did, and how far out it lies."""
     if job.kept.is_file():
-        return pd.read_csv(job.kept)
+        return pd.read_csv(job.kept).assign(decades=job.split.decades)
     start = time.process_time()
     drawn, told = method(job.method)(job.split)
     table = score_draws(drawn, np.log(job.split.test.values("loss")))
@@ -114,6 +118,20 @@ def scored(job: Job) -> pd.DataFrame:
     return table
 
 
+def scores(splits: Iterable[Split], methods: Sequence[str], workers: int | None = None) -> pd.DataFrame:
+    """Return one row a split, method and held-out run."""
+    jobs, twice = [], []
+    for split in splits:
+        law = bf.law(split.study.law)
+        # a law of one term has no use for the exponent, so one fit serves both
+        same = {ALONE, OURS} <= {*methods} and with_outer_exponent(law) is law
+        twice += [split.study.name] * same
+        jobs += [Job(split=split, method=method) for method in methods if not (same and method == ALONE)]
+    rows = pd.concat(run_jobs(scored, jobs, workers=workers), ignore_index=True)
+    again = rows[rows["study"].isin(twice) & (rows["method"] == OURS)].assign(method=ALONE)
+    return pd.concat([rows, again], ignore_index=True)
+
+
 def by_split(rows: pd.DataFrame) -> pd.DataFrame:
     """Return mean scores of every split and method."""
     inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
@@ -124,6 +142,19 @@ def by_split(rows: pd.DataFrame) -> pd.DataFrame:
     means["passed_checks"] = groups["passed_checks"].all()
     means["seconds"] = groups["seconds"].first().round()
     return means.reset_index()
+
+
+def by_distance(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how our bands did in each study and class of distance, as `bayesfit.datasets.calibration` tells it."""
+    inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
+    rows = rows[~rows["method"].isin([*RIVALS])].rename(columns={"method": "bands"})
+    place = distance_class(rows["decades"])
+    rows = rows.assign(**{"from": np.array(DISTANCES)[place], "to": np.array([*DISTANCES[1:], np.inf])[place]})
+    groups = rows.groupby(["study", "paper", "bands", "from", "to"], sort=False)
+    table = groups[inside].mean()
+    table.insert(0, "farthest", groups["decades"].max())
+    table.insert(1, "runs", groups.size())
+    return table.reset_index()
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayesfit.parallel import run_jobs
-from tests.benchmarks.calibration import HERE, METHODS, Job, by_split, pooled, scored
+from tests.benchmarks.calibration import HERE, METHODS, PUBLIC, by_distance, by_split, pooled, scores
 from tests.benchmarks.calibration.figures import save
 from tests.benchmarks.calibration.suite import splits, suite
 
@@ -26,8 +25,7 @@ if __name__ == "__main__":
     if not chosen:
         parser.error(f"no study is called so; known: {', '.join(known)}")
     methods = told.method or METHODS
-    jobs = [Job(split=split, method=method) for split in splits(chosen) for method in methods]
-    rows = pd.concat(run_jobs(scored, jobs, workers=told.workers), ignore_index=True)
+    rows = scores(splits(chosen), methods, told.workers)
     table = by_split(rows)
     with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
         print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
@@ -38,3 +36,4 @@ if __name__ == "__main__":
                 table.to_csv(HERE / "table.csv", index=False, float_format="%.4g")
                 summary.to_csv(HERE / "summary.csv", index=False, float_format="%.4g")
                 save(rows, HERE)
+                by_distance(rows).to_csv(PUBLIC, index=False, float_format="%.4g")

@@ -10,10 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bayesfit.plots import style
-from bayesfit.scores import LEVELS
-
-#: Where classes of distance begin, in decades along the axis on which runs were hidden.
-_EDGES = (0.0, 0.25, 0.5, 1.0, 1.5)
+from bayesfit.scores import DISTANCES, LEVELS, distance_class
 
 
 def weighted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +32,7 @@ def coverage(rows: pd.DataFrame) -> Figure:
         colour, marker = style.COLOURS[place], style.MARKERS[place]
         share = [np.average(mine[f"inside_{100 * level:.0f}"], weights=mine["weight"]) for level in LEVELS]
         left.plot(LEVELS, share, marker=marker, ms=4, color=colour, label=str(method))
-        classes = mine.groupby(np.digitize(mine["decades"], _EDGES[1:], right=True))
+        classes = mine.groupby(distance_class(mine["decades"]))
         by_distance = {number: np.average(part["inside_90"], weights=part["weight"]) for number, part in classes}
         right.plot([*by_distance], [*by_distance.values()], marker=marker, ms=4, color=colour)
     left.plot([0.4, 1], [0.4, 1], color=style.GREY, lw=0.8, ls="--")
@@ -43,8 +40,9 @@ def coverage(rows: pd.DataFrame) -> Figure:
     for ax in (left, right):
         style.tidy(ax)
         ax.set_ylim(0, 1.02)
-    names = [f"{a:g} to {b:g}" for a, b in pairwise(_EDGES)] + [f"past {_EDGES[-1]:g}"]
-    right.set_xticks(range(len(names)), names)
+    names = [f"{a:g} to {b:g}" for a, b in pairwise(DISTANCES)] + [f"past {DISTANCES[-1]:g}"]
+    found = sorted({*distance_class(rows["decades"])})
+    right.set_xticks(found, [names[place] for place in found])
     left.set_title("Share of held-out runs inside", loc="left", fontsize=10)
     left.set_xlabel("promised")
     right.set_title("90% bands against distance", loc="left", fontsize=10)

@@ -14,6 +14,7 @@ import pandas as pd
 import bayesfit as bf
 from bayesfit import datasets
 from bayesfit.errors import DataWarning
+from bayesfit.forecast import distance
 from tests.benchmarks.studies import surfaces
 
 #: Runs below one of these parts of the largest are fitted, the others are held out.
@@ -87,9 +88,8 @@ class Split:
 
     @property
     def decades(self) -> np.ndarray:
-        """How far each held-out run lies beyond the largest that is fitted, along the axis."""
-        beyond: np.ndarray = np.log10(self.study.scale[~self.small] / self.study.scale[self.small].max())
-        return beyond
+        """How far each held-out run lies beyond the fitted ones, as forecasts count it."""
+        return distance(bf.law(self.study.law), self.train, self.test.table)
 
 
 def splits(studies: dict[str, Study]) -> Iterator[Split]:

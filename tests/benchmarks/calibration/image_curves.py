@@ -1,0 +1,118 @@
+"""Learning curves of image models, forecast one at a time as in Lee et al. 2025, arXiv:2505.23032.
+
+``python -m tests.benchmarks.calibration.image_curves FOLDER`` writes ``image_curves.csv`` beside this file: mean scores
+over 72 curves, ours and those published. Each curve's first points are fitted and the rest are forecast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import bayesfit as bf
+from bayesfit.parallel import run_jobs
+from bayesfit.scores import log_score
+from tests.benchmarks import honest
+
+TABLE = Path(__file__).with_name("image_curves.csv")
+#: Levels of central intervals whose coverage is compared with what they promise.
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+PAPER = "Alabdulmohsin et al. 2022"
+STRUCTURES = {"bayesfit, law m4": None, "bayesfit, law m4, drift": honest(PAPER)}
+#: Figures of Lee et al. 2025 and its authors' rebuttal: RMSLE, log-likelihood, MSCE; MCMC by emcee.
+PUBLISHED = {
+    "NSL-PFN": (0.0280, 3.330, 0.0512),
+    "LC-PFN": (0.0428, 2.429, 0.1809),
+    "MCMC, M4": (0.0422, 3.024, 0.0381),
+    "MCMC, BNSL": (0.0645, 2.921, 0.0773),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One curve, and the method that forecasts it."""
+
+    name: str
+    method: str
+    table: pd.DataFrame
+
+
+def scored(curve: Curve) -> dict[str, object]:
+    """Return the scores of one curve as the paper defines them."""
+    fitted = curve.table["split"] == "fit"
+    with warnings.catch_warnings():
+        # far forecasts are the point, and checks that fail are counted
+        warnings.simplefilter("ignore")
+        context, target = (
+            bf.Runs.from_frame(curve.table.loc[rows, ["x", "loss"]].reset_index(drop=True), law="m4")
+            for rows in (fitted, ~fitted)
+        )
+        fit = bf.fit(
+            context,
+            "m4",
+            structure=STRUCTURES[curve.method],
+            draws=1000,
+            tune=1000,
+            cores=1,
+            seed=0,
+            progress=False,
+            allow=["few_runs"],
+        )
+        drawn = fit.forecast(target.table, allow_unconverged=True).draws.values.reshape(-1, len(target))
+    return {
+        "curve": curve.name,
+        "method": curve.method,
+        **scores(drawn, target.values("loss")),
+        "log_likelihood": float(log_score(fit, target, "loss").mean()),
+        "passed_checks": fit.check().passed,
+    }
+
+
+def scores(drawn: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return RMSLE of the median and MSCE over levels, from draws (rows) of each point (columns)."""
+    middle = np.maximum(np.median(drawn, axis=0), 1e-9)
+    inside = []
+    for level in LEVELS:
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        inside.append(((low <= truth) & (truth <= high)).mean())
+    return {
+        "rmsle": float(np.sqrt(np.mean((np.log(middle) - np.log(truth)) ** 2))),
+        "msce": float(np.mean((np.array(inside) - LEVELS) ** 2)),
+    }
+
+
+def curves(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the published curves by name."""
+    table = pd.read_csv(folder / "learning_curves_image.csv").rename(columns={"examples_seen": "x", "error": "loss"})
+    return {str(name): part for name, part in table.groupby("curve", sort=False)}
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return mean scores by method, and the published ones."""
+    ours = rows.groupby("method", sort=False)[["rmsle", "log_likelihood", "msce"]].mean()
+    ours["curves"] = rows.groupby("method").size()
+    ours["failed_checks"] = (~rows["passed_checks"].astype(bool)).groupby(rows["method"]).sum()
+    known = pd.DataFrame.from_dict(PUBLISHED, orient="index", columns=["rmsle", "log_likelihood", "msce"])
+    return pd.concat([ours.assign(published=False), known.assign(curves=72, published=True)]).rename_axis("method")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration.image_curves")
+    parser.add_argument("folder", type=Path, help="folder of the published tables")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th curve, and write nothing")
+    told = parser.parse_args()
+    if not (told.folder / "learning_curves_image.csv").is_file():
+        parser.error(f"there is no learning_curves_image.csv in {told.folder}")
+    chosen = [*curves(told.folder).items()][:: told.every]
+    jobs = [Curve(name=name, method=method, table=table) for name, table in chosen for method in STRUCTURES]
+    found = pd.DataFrame(run_jobs(scored, jobs))
+    result = summary(found)
+    with pd.option_context("display.width", 160, "display.max_columns", None):
+        print(result.to_string(float_format=lambda value: f"{value:.4g}"))
+    if told.every == 1:
+        result.to_csv(TABLE, float_format="%.4g")
