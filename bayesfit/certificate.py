@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from bayesfit.forecast import Forecast
 
 OWN, PUBLIC = "these runs", "public studies"
+_KINDS: dict[Bands, str] = {
+    "plain law": "the law is trusted",
+    "path alone": "the law may drift, without an exponent on its terms",
+    "drift": "the law may drift",
+}
 _INSIDE = [f"inside_{100 * level:.0f}" for level in LEVELS]
 
 
@@ -44,7 +49,7 @@ class Certificate:
     table: pd.DataFrame
 
     def __str__(self) -> str:
-        lines = [f"How such bands did at this distance (kind: {self.bands})"]
+        lines = [f"How such bands did at this distance ({_KINDS[self.bands]})"]
         if not self.converged:
             lines.append("The fit fails its checks: what others did says nothing of this forecast.")
         for _, rows in self.table.groupby("from", sort=True):
