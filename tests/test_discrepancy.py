@@ -330,3 +330,22 @@ def test_the_parts_of_a_band_are_drawn_as_they_add_up(bent: dict[str | None, bf.
         plots.plot_parts(bent[None], level="x")
     with pytest.raises(bf.SpecError, match="prob must lie between 0 and 1"):
         plots.plot_parts(bent[None], prob=90)
+
+
+def test_runs_that_are_only_ever_too_high_do_not_lift_a_law_that_drifts() -> None:
+    """Badly tuned runs lie above the best: one-sided noise keeps law and path at the lower edge, inside and beyond."""
+    table = ladder(4, bend=BEND, runs=60)
+    best = table["loss"].to_numpy().copy()
+    table["loss"] *= np.exp(np.random.default_rng(5).exponential(0.01, len(table)))
+    forecasts = {}
+    for noise in ("frontier", "normal"):
+        fit = bf.fit(runs_of(table), POWER, noise=noise, structure="drift", seed=1, draws=1000, progress=False)
+        found = fit.forecast({"flops": table["flops"].to_numpy()[[20, 40]]})
+        parts = found.components
+        np.testing.assert_allclose(
+            parts["law"] ** 2 + parts["structure"] ** 2 + parts["noise"] ** 2, parts["total"] ** 2, rtol=1e-9
+        )
+        forecasts[noise] = np.log(np.median(found.expected.values.reshape(-1, 2), axis=0) / best[[20, 40]])
+    assert (np.abs(forecasts["frontier"]) < 0.006).all()
+    # on both sides alike, the law lies amid the runs, one mean of their excess too high
+    assert (forecasts["normal"] > forecasts["frontier"] + 0.003).all()
