@@ -36,6 +36,7 @@ benchmark-tasks: env ## score forecasts of task accuracies on the published stud
 calibration: env ## score bands of hidden larger runs on public studies, ours and others' (BAYESFIT_DATA, an hour)
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data)
 	$(PY) -m tests.benchmarks.calibration.simulated
+	$(PY) -m tests.benchmarks.calibration.image_curves $(or $(BAYESFIT_DATA),../shared/data)
 
 examples: env ## run the examples at full length, with their figures
 	@set -e; for script in examples/[0-9]*.py; do echo "$$script"; $(PY) $$script; done

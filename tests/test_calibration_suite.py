@@ -20,6 +20,7 @@ from tests.benchmarks.calibration import (
     by_distance,
     by_split,
     figures,
+    image_curves,
     pooled,
     rivals,
     simulated,
@@ -178,9 +179,7 @@ def test_bands_hold_more_than_those_of_any_rival_and_score_better(summary: pd.Da
         assert summary.loc[name, "crps_ratio"] < 0.9
 
 
-@pytest.mark.xfail(
-    strict=True, reason="image curves: of one, 95% bands hold 8% of the points"
-)
+@pytest.mark.xfail(strict=True, reason="image curves: of one, 95% bands hold 8% of the points")
 def test_no_study_is_missed(summary: pd.DataFrame) -> None:
     assert summary.loc[OURS, "least_95"] >= 0.6
 
@@ -223,3 +222,16 @@ def test_and_it_is_narrow(narrow: pd.DataFrame, case: str) -> None:
 @pytest.mark.xfail(strict=True, reason="1.64% in the mean over the 60 sets")
 def test_and_its_median_is_near(narrow: pd.DataFrame) -> None:
     assert narrow.loc["law trusted, 1% noise", "error"] < 0.016
+
+
+def test_curves_are_scored_as_the_paper_defines_it() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.full(400, 0.3)
+    right = np.broadcast_to(0.3 + 0.01 * rng.standard_normal(4000)[:, None], (4000, 400))
+    found = image_curves.scores(right, truth)
+    assert found["rmsle"] < 0.01
+    # all inside at every level: the mean of (1 - level)^2
+    assert found["msce"] == pytest.approx(np.mean((1 - np.array(image_curves.LEVELS)) ** 2))
+    off = image_curves.scores(right * np.e, truth)
+    assert off["rmsle"] == pytest.approx(1.0, abs=0.01)
+    assert off["msce"] == pytest.approx(np.mean(np.array(image_curves.LEVELS) ** 2))
