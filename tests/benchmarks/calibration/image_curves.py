@@ -61,6 +61,8 @@ def scored(curve: Curve) -> dict[str, object]:
             cores=1,
             seed=0,
             progress=False,
+            # as in the suite: more attempts take an hour over 144 fits, and means over curves gain little
+            sampler={"attempts": 1},
             allow=["few_runs"],
         )
         drawn = fit.forecast(target.table, allow_unconverged=True).draws.values.reshape(-1, len(target))
