@@ -135,7 +135,7 @@ def test_band_is_drawn_per_family_against_compute_on_log_axes(passed: bf.Fit) ->
 def test_band_agrees_with_a_forecast_along_the_path(passed: bf.Fit) -> None:
     rows = np.flatnonzero(passed.runs.table["family"] == "elm")
     path = fit_path(passed, "flops", rows)
-    view = band._view(passed, None, "loss", None)
+    view = band.view_of(passed, None, "loss", None)
     curve = curves._curve(view, "elm", path, 1e23, (0.9,))
     table = path.table(curve.x).assign(family="elm")
     np.testing.assert_allclose(6 * table["params"] * table["tokens"], curve.x, rtol=1e-9)
