@@ -229,15 +229,6 @@ LARGEST = {
 }
 
 
-@pytest.fixture
-def swept() -> Iterator[None]:
-    """Keep what other tests left in memory from being walked through while a formula is timed: it takes seconds."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.mark.usefixtures("swept")
 @pytest.mark.parametrize("text", LARGEST.values(), ids=LARGEST)
 def test_the_largest_formulas_take_no_time(text: str) -> None:
     assert len(text) <= MAX_LENGTH
