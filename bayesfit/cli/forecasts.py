@@ -67,6 +67,8 @@ def forecast(
     if not 0 < prob < 1:
         raise SpecError(f"--prob must lie between 0 and 1, found {prob:g}")
     if out is not None:
+        if backtest or without:
+            raise SpecError("--backtest and --without speak of forecasts that are shown; leave out --out")
         check_place(out)
     if scenarios is not None and out is None and not json:
         _few_enough(scenarios)
@@ -79,8 +81,6 @@ def forecast(
     else:
         tables = _streamed(screen, fit, scenarios, prob, output, allow_unconverged)
     if out is not None:
-        if backtest or without:
-            raise SpecError("--backtest and --without speak of forecasts that are shown; leave out --out")
         rows = _write(tables, out)
         if json:
             screen.document({**head, "saved": str(out), "rows": rows})
