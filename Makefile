@@ -33,7 +33,7 @@ tables: env ## recompute the recovery table in tests/recovery (two hours)
 benchmark-tasks: env ## score forecasts of task accuracies on the published studies (BAYESFIT_DATA, ten minutes)
 	$(PY) -m tests.benchmarks.tasks $(or $(BAYESFIT_DATA),../shared/data)
 
-calibration: env ## score bands of hidden larger runs on public studies, ours and others' (BAYESFIT_DATA, an hour)
+calibration: env ## score bands of hidden larger runs on public studies, ours and others' (BAYESFIT_DATA, hours)
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data)
 	$(PY) -m tests.benchmarks.calibration.simulated
 	$(PY) -m tests.benchmarks.calibration.image_curves $(or $(BAYESFIT_DATA),../shared/data)

@@ -261,9 +261,8 @@ def refit(
 ) -> Fit:
     """Fit a law to part of a study, with fewer draws than a fit of one's own.
 
-    Many parameters on many runs are sampled once, whatever their checks say: another attempt takes
-    minutes, and scores, which are means over runs, gain little by it. All else is sampled as carefully as
-    any fit. Whether a refit converged is told beside its scores.
+    Many parameters on many runs are sampled once, whatever their checks say, since another attempt takes
+    minutes. All else is sampled as carefully as any fit. Whether a refit converged is told beside its scores.
     """
     from bayesfit.fitting import fit
 

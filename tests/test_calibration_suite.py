@@ -148,7 +148,9 @@ def test_the_committed_summary_is_that_of_the_table(table: pd.DataFrame, summary
 
 def test_the_record_of_certificates_is_of_the_same_runs(table: pd.DataFrame) -> None:
     record = datasets.calibration()
-    ours = table[table["method"].isin([PLAIN, ALONE, OURS])]
+    # fits that fail their checks are no evidence for forecasts, which only others give
+    ours = table[table["method"].isin([PLAIN, ALONE, OURS]) & table["passed_checks"]]
+    assert {*record["study"]} == {*ours["study"]}
     for keys, rows in ours.groupby(["study", "method"]):
         mine = record[(record["study"] == keys[0]) & (record["bands"] == keys[1])]
         assert mine["runs"].sum() == rows["runs"].sum()
@@ -172,6 +174,23 @@ def test_bands_hold_what_they_promise(summary: pd.DataFrame, level: int, least: 
     assert least <= summary.loc[OURS, f"inside_{level}"] <= most
 
 
+@pytest.mark.parametrize(
+    ("level", "least", "most"),
+    [
+        (50, 0.4, 0.6),
+        pytest.param(80, 0.7, 0.9, marks=pytest.mark.xfail(strict=True, reason="0.690, of nine papers")),
+        (95, 0.88, 0.99),
+    ],
+)
+def test_bands_that_a_user_would_get_hold_what_they_promise(
+    table: pd.DataFrame, level: int, least: float, most: float
+) -> None:
+    """Fits that fail their checks, half of ours, give no forecast; the others must hold by themselves."""
+    passed = table[(table["method"] == OURS) & table["passed_checks"]]
+    shares = passed.groupby(["paper", "study"])[f"inside_{level}"].mean().groupby("paper").mean()
+    assert least <= shares.mean() <= most
+
+
 def test_bands_hold_more_than_those_of_any_rival_and_score_better(summary: pd.DataFrame) -> None:
     for name in (PLAIN, *RIVALS):
         assert summary.loc[OURS, "inside_95"] > summary.loc[name, "inside_95"] + 0.1
@@ -189,7 +208,7 @@ def test_no_study_of_language_models_is_missed(table: pd.DataFrame) -> None:
     assert mine.groupby("study")["inside_95"].mean().min() >= 0.6
 
 
-@pytest.mark.xfail(strict=True, reason="against the best of four rivals, chosen for each study afterwards, no better")
+@pytest.mark.xfail(strict=True, reason=".99 and 1.00 of the best of four rivals")
 @pytest.mark.parametrize(("score", "most"), [("interval_ratio", 0.7), ("crps_ratio", 0.9)])
 def test_bands_beat_the_best_rival_of_each_study(summary: pd.DataFrame, score: str, most: float) -> None:
     assert summary.loc["best rival", score] <= most

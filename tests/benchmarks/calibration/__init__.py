@@ -58,7 +58,7 @@ def fitted(split: Split, structure: Structure | None, seed: int = 0) -> Answer:
             cores=1,
             seed=seed,
             progress=False,
-            # a second attempt takes minutes, and scores, which are means over runs, gain little by it
+            # once, for the time it takes; a user's fit is sampled again where its checks fail, and these are counted
             sampler={"attempts": 1},
             allow=list(ALLOW),
         )
@@ -145,9 +145,14 @@ def by_split(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_distance(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how our bands did in each study and class of distance, as `bayesfit.datasets.calibration` tells it."""
+    """Return how our bands did in each study and class of distance, as `bayesfit.datasets.calibration` tells it.
+
+    A fit that fails its checks gives no forecast, so what its bands held is no evidence for one.
+    """
     inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
-    rows = rows[~rows["method"].isin([*RIVALS])].rename(columns={"method": "bands"})
+    rows = rows[~rows["method"].isin([*RIVALS]) & rows["passed_checks"].astype(bool)].rename(
+        columns={"method": "bands"}
+    )
     place = distance_class(rows["decades"])
     rows = rows.assign(**{"from": np.array(DISTANCES)[place], "to": np.array([*DISTANCES[1:], np.inf])[place]})
     groups = rows.groupby(["study", "paper", "bands", "from", "to"], sort=False)
@@ -162,6 +167,7 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
 
     Splits of a study count alike, then studies of a paper, then papers. ``interval_ratio`` and ``crps_ratio`` are
     geometric means of ours over the method; those of the row "best rival" over the best of each study.
+    ``failed_checks`` counts the splits whose fit the package would refuse to forecast from.
     """
     inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
     scores = ["interval_score", "crps"]
@@ -172,15 +178,16 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     best = others[scores].groupby(["paper", "study"]).min()
     coverage = studies[inside].groupby(["method", "paper"]).mean().groupby("method").mean()
     least = studies["inside_95"].groupby("method").min()
+    failed = (~table["passed_checks"].astype(bool)).groupby(table["method"]).sum()
     rows = []
     for name in (*coverage.index, "best rival"):
         against = best if name == "best rival" else studies.loc[name][scores]
         ratio = np.exp((ours - against).groupby("paper").mean().mean())
         row = {"method": name, "interval_ratio": ratio["interval_score"], "crps_ratio": ratio["crps"]}
         if name != "best rival":
-            row |= {**coverage.loc[name], "least_95": least[name]}
+            row |= {**coverage.loc[name], "least_95": least[name], "failed_checks": failed[name]}
         rows.append(row)
-    return pd.DataFrame(rows)[["method", *inside, "least_95", "interval_ratio", "crps_ratio"]]
+    return pd.DataFrame(rows)[["method", *inside, "least_95", "failed_checks", "interval_ratio", "crps_ratio"]]
 
 
 @cache

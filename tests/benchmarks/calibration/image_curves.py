@@ -61,7 +61,7 @@ def scored(curve: Curve) -> dict[str, object]:
             cores=1,
             seed=0,
             progress=False,
-            # as in the suite: more attempts take an hour over 144 fits, and means over curves gain little
+            # once, as in the suite, for the time it takes; fits that fail their checks are counted
             sampler={"attempts": 1},
             allow=["few_runs"],
         )
