@@ -24,11 +24,13 @@ from bayesfit.correlation import (
     partial_name,
 )
 from bayesfit.expression import SEEN, Backend
-from bayesfit.geometry import Geometry, correlated_columns, leaves_of, pilot
+from bayesfit.geometry import Geometry, correlated_columns, floors_of, leaves_of
 from bayesfit.knots import LABELS
 from bayesfit.noise import Noise
+from bayesfit.pilot import pilot
 from bayesfit.pooling import Block, ParameterPlan, layout, levels_of, outcomes, spread_name, spreading
 from bayesfit.priors import ResolvedPrior
+from bayesfit.ridges import Ridge, displaced
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
@@ -117,6 +119,8 @@ class Build:
         coordinates = {"information": self.geometry.information, "pull": self.geometry.pull}
         if self.geometry.entries.size:
             coordinates |= {"population_centre": self.geometry.centre, "population_root": self.geometry.root}
+        for ridge in self.geometry.ridges:
+            coordinates |= dict(zip(_ridge_names(ridge), ridge.tables, strict=True))
         return coordinates | numbers | fixed | {name: values for name, (_, values) in self.data.items()}
 
     @property
@@ -163,6 +167,7 @@ class Build:
             self.law.text,
             tuple(self.law.fixed.items()),
             tuple(self.geometry.entries.tolist()),
+            tuple(ridge.floor for ridge in self.geometry.ridges),
             tuple(
                 (name, part.noise.kind, part.noise.on, part.noise.nu, part.noise.quantile)
                 for name, part in self.law.outputs.items()
@@ -268,7 +273,7 @@ def _parameters(build: Build, data: Mapping[str, Any]) -> dict[str, Any]:
         ]
     )
     mixing = _mixing(build.plans, blocks)
-    z = _standard_normals(blocks, data["information"], data["pull"], scale, mixing)
+    z = _standard_normals(build.geometry, blocks, data, scale, mixing)
     shifts = None if mixing is None else pt.dot(z[leaves_of(blocks)], mixing.T)
     entries = build.geometry.entries
     if entries.size:
@@ -345,24 +350,58 @@ def _mixing(plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...]) -> Any:
     return mixing
 
 
-def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, scale: Any, mixing: Any) -> Any:
+def _ridge_names(ridge: Ridge) -> list[str]:
+    return [f"ridge_{ridge.floor}_{piece}" for piece in ("knots", "curves", "at")]
+
+
+def _standard_normals(
+    geometry: Geometry, blocks: tuple[Block, ...], data: Mapping[str, Any], scale: Any, mixing: Any
+) -> Any:
     """Return the vector of standard normals, moved by the sampler through `w` as `bayesfit.geometry` says.
 
     Runs of different levels of a group meet in nothing but the rest of the vector, so where there
     are many levels (of the group with most entries, the *leaves*) their small matrices are
     factored side by side, and only the rest (the *root*) as one.
     """
+    information, ridges = data["information"], geometry.ridges
     n = blocks[-1].where.stop
     leaves = leaves_of(blocks)
     root = np.setdiff1d(np.arange(n), leaves)
-    parts = [scale, pull, information[np.ix_(root, root)]]
+    parts = [scale, data["pull"], information[np.ix_(root, root)]]
     if leaves.size:
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
         parts += [] if mixing is None else [mixing]
+    tables = [data[name] for ridge in ridges for name in _ridge_names(ridge)]
+    parts += tables
+    # floors are given where a ridge bends along them
+    given = (~np.isin(np.arange(n), floors_of(geometry, blocks))).astype(float)
     order = np.argsort(np.concatenate([root, leaves.ravel()]))
 
-    def normals(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
+    def normals(w: Any, scale: Any, pull: Any, *rest: Any) -> tuple[Any, Any]:
         """Return the normals and the log determinant of the map from `w`."""
+        first = len(rest) - len(tables)
+        blocks_of, tables_of = rest[:first], rest[first:]
+        z, log_determinant = straight(w, scale, pull, *blocks_of)
+        if not ridges:
+            return z, log_determinant
+        off = [
+            displaced(z, scale, blocks, ridge.floor, tables_of[3 * place : 3 * place + 3], pt)
+            for place, ridge in enumerate(ridges)
+        ]
+        pulled = times(sum(off[1:], off[0]), *blocks_of)
+        return z + straight(pt.zeros_like(w), given * scale, pulled, *blocks_of)[0], log_determinant
+
+    def times(b: Any, root_block: Any, *leaf_blocks: Any) -> Any:
+        """Return the information times a vector."""
+        if not leaf_blocks:
+            return pt.dot(root_block, b)
+        cross, inner = leaf_blocks[:2]
+        own = pt.sum(inner * b[leaves][:, None, :], axis=-1) + pt.dot(cross, b[root])
+        return pt.concatenate(
+            [pt.dot(root_block, b[root]) + pt.sum(cross * b[leaves][..., None], axis=(0, 1)), own.ravel()]
+        )[order]
+
+    def straight(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
         t = scale[root]
         within = t[:, None] * root_block * t[None, :] + pt.eye(root.size)
         pulled = t * pull[root]
@@ -391,7 +430,8 @@ def _standard_normals(blocks: tuple[Block, ...], information: Any, pull: Any, sc
         return -0.5 * pt.sum(z**2) - 0.5 * np.log(2 * np.pi) * n + log_determinant
 
     signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "")
-    signature += ("" if mixing is None else ",(p,p)") + "->(n)"
+    signature += "" if mixing is None else ",(p,p)"
+    signature += "".join(f",(k{place}),(n,c{place}),(a{place})" for place in range(len(ridges))) + "->(n)"
     w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
     return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
 

@@ -117,7 +117,7 @@ class Fit:
         """
         if any(plan.dims for plan in self.plans):
             raise SpecError("the mode is for fits without groups: a hierarchy's mode lies where all groups are equal")
-        from bayesfit.geometry import posterior_mode
+        from bayesfit.pilot import posterior_mode
 
         values = posterior_mode(self.law, self.plans, self.runs)
         known = {**self.runs.summaries(), **self.law.fixed, **values}

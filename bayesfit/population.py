@@ -174,7 +174,7 @@ def learn_population(
     independent priors, which count as one study more.
     """
     from bayesfit.catalog import law as find
-    from bayesfit.geometry import pilot
+    from bayesfit.pilot import pilot
     from bayesfit.pooling import Pooling, plan_parameters
 
     law = find(law)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytest
@@ -12,7 +13,7 @@ from bayesfit.build import build
 from bayesfit.card import Law
 from bayesfit.catalog import law, laws
 from bayesfit.errors import SpecError
-from bayesfit.geometry import standard_normals
+from bayesfit.geometry import along_ridges, standard_normals
 from bayesfit.noise import Noise
 from bayesfit.pooling import Pooling, plan_parameters, spread_name, trials_of
 from bayesfit.population import Population
@@ -25,14 +26,16 @@ QUICK = pytensor.compile.mode.get_mode("FAST_COMPILE").excluding("local_greedy_d
 CARDS = [entry.id for entry in laws()]
 
 
-def check_coordinates(geometry, w, z, scale) -> float:
+def check_coordinates(built, w, z, scale) -> float:
     """Check that `w` is `z` seen from the quadratic approximation; return the map's log determinant.
 
     Whatever the order in which the precision was factored, ``|w|`` is the distance of `z` from the
-    approximation's centre in units of its width.
+    approximation's centre in units of its width. What a ridge that bends adds to `z` rests on floors, which stay.
     """
+    geometry = built.geometry
     precision = scale[:, None] * geometry.information * scale[None, :] + np.eye(len(w))
-    off = z - np.linalg.solve(precision, scale * geometry.pull)
+    straight = z - along_ridges(geometry, built.blocks, z[None], scale[None])[0]
+    off = straight - np.linalg.solve(precision, scale * geometry.pull)
     assert off @ precision @ off == pytest.approx(w @ w, rel=1e-6, abs=1e-8)
     return -0.5 * np.linalg.slogdet(precision)[1]
 
@@ -131,7 +134,7 @@ def test_log_density_is_that_of_the_law_and_has_a_gradient(name: str) -> None:
         value, slope, z = everything({"w": w})
         np.testing.assert_allclose(z, prior_draw, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(plain_normals(built, w, {}), prior_draw, rtol=1e-6, atol=1e-7)
-        log_determinant = check_coordinates(built.geometry, w, z, np.ones(size))
+        log_determinant = check_coordinates(built, w, z, np.ones(size))
         expected = expected_logp(entry, built, runs, z, {}) + log_determinant
         assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
         assert np.isfinite(slope).all()
@@ -169,10 +172,51 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
         point = point_of(built, w, spreads)
         value, slope, z = everything(point)
         np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-8)
-        log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
+        log_determinant = check_coordinates(built, w, z, np.array(scale))
         expected = expected_logp(entry, built, runs, z, spreads) + log_determinant
         assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
         assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("levels", [3, 14])
+@pytest.mark.parametrize("how", [{}, {"E": "complete"}, {"a": "complete", "beta": "none"}])
+def test_determinant_is_that_of_the_map(levels: int, how: dict[str, str]) -> None:
+    """Floors of several levels that runs leave open have ridges that bend, whose share in the determinant is one."""
+    entry = law("chinchilla")
+    runs = few_runs_of(entry, levels)
+    plans = plan_parameters(entry, runs, Pooling(by=("family",), how=how))
+    built = build(entry, plans, runs)
+    assert [ridge.floor for ridge in built.geometry.ridges] == ([] if how.get("E") else ["E"])
+    rng = np.random.default_rng(levels)
+    # floors at which the ridge is far from straight
+    w = 2 * rng.standard_normal(len(built.geometry.pull))
+    spreads = {name: value * float(np.exp(rng.normal(0, 0.5))) for name, value in built.geometry.spreads.items()}
+    scale = np.ones(len(w))
+    for block in built.blocks:
+        if block.offset:
+            scale[block.where] = spreads[spread_name(block.plan.name, block.group)]
+    shifted = w + 1e-5 * np.concatenate([np.eye(len(w)), -np.eye(len(w))])
+    z = standard_normals(built.geometry, built.blocks, shifted, np.tile(scale, (len(shifted), 1)))
+    sign, found = np.linalg.slogdet((z[: len(w)] - z[len(w) :]) / 2e-5)
+    point = plain_normals(built, w, spreads)
+    log_determinant = check_coordinates(built, w, point, scale)
+    assert sign > 0
+    assert found == pytest.approx(log_determinant, abs=1e-4)
+    value, slope, again = everything_of(built)(point_of(built, w, spreads))
+    np.testing.assert_allclose(again, point, rtol=1e-6, atol=1e-8)
+    assert value == pytest.approx(expected_logp(entry, built, runs, point, spreads) + log_determinant, rel=1e-7)
+    assert np.isfinite(slope).all()
+
+
+def few_runs_of(entry: Law, levels: int) -> Runs:
+    """Return six precise runs a family, of sizes within a factor of two."""
+    rng = np.random.default_rng(0)
+    size = np.tile(np.geomspace(3e7, 6e7, 6), levels)
+    frame = pd.DataFrame({"params": size, "tokens": size * rng.uniform(10, 40, len(size))})
+    frame["family"] = np.repeat([f"family {level}" for level in range(levels)], 6)
+    loss = 1.7 + 400 * frame["params"] ** -0.34 + 410 * frame["tokens"] ** -0.28
+    frame["loss"] = loss * np.exp(0.001 * rng.standard_normal(len(size)))
+    return Runs.from_frame(frame, law=entry, groups=["family"], allow=["few_runs"])
 
 
 @pytest.mark.parametrize("name", ["task_two_step", "llama3_two_step"])
@@ -190,7 +234,7 @@ def test_a_run_may_lack_an_output(name: str) -> None:
     for _ in range(5):
         w = rng.standard_normal(len(built.geometry.pull))
         value, slope, z = everything({"w": w})
-        expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built.geometry, w, z, np.ones(len(w)))
+        expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built, w, z, np.ones(len(w)))
         assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
         assert np.isfinite(slope).all()
 
@@ -223,7 +267,7 @@ def test_a_population_correlates_the_parameters(levels: int) -> None:
             scale += [1.0] + [spreads[spread_name(plan.name, name)] for name in plan.shared for _ in range(levels)]
         value, slope, z = everything(point_of(built, w, spreads))
         np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-8)
-        log_determinant = check_coordinates(built.geometry, w, z, np.array(scale))
+        log_determinant = check_coordinates(built, w, z, np.array(scale))
         expected = expected_logp(entry, built, runs, built.geometry.placed(z), spreads) + log_determinant
         assert value == pytest.approx(expected, rel=1e-7, abs=1e-5)
         assert np.isfinite(slope).all()
@@ -247,7 +291,7 @@ def test_measured_errors_are_added_in_quadrature() -> None:
     built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
     w = np.zeros(len(built.geometry.pull))
     z = normals_of(built)({"w": w})
-    expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built.geometry, w, z, np.ones(len(w)))
+    expected = expected_logp(entry, built, runs, z, {}) + check_coordinates(built, w, z, np.ones(len(w)))
     found = built.model.compile_logp(jacobian=True, mode="FAST_COMPILE")({"w": w})
     assert found == pytest.approx(expected, rel=1e-7, abs=1e-5)
 

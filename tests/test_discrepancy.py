@@ -140,7 +140,7 @@ def test_log_density_is_that_of_the_law_and_a_path(families: int) -> None:
         known = {"flops": runs.values("flops")} | runs.summaries() | values
         mean = POWER.mean(known)["loss"] * np.exp(values["loss_drift"])
         density = POWER.outputs["loss"].noise.logpdf(np.log(runs.values("loss")), np.log(mean), values["sigma"])
-        total += density.sum() + check_coordinates(built.geometry, w, z, scale)
+        total += density.sum() + check_coordinates(built, w, z, scale)
         assert value == pytest.approx(total, rel=1e-7, abs=1e-5)
         assert np.isfinite(slope).all()
         np.testing.assert_allclose(plain_normals(built, w, spreads), z, rtol=1e-6, atol=1e-7)
