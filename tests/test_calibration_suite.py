@@ -21,6 +21,7 @@ from tests.benchmarks.calibration import (
     by_split,
     figures,
     image_curves,
+    keep,
     pooled,
     rivals,
     simulated,
@@ -254,3 +255,14 @@ def test_curves_are_scored_as_the_paper_defines_it() -> None:
     off = image_curves.scores(right * np.e, truth)
     assert off["rmsle"] == pytest.approx(1.0, abs=0.01)
     assert off["msce"] == pytest.approx(np.mean(np.array(image_curves.LEVELS) ** 2))
+
+
+def test_scores_of_a_curve_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_curves, "KEPT", tmp_path)
+    # nothing in it could be fitted
+    curve = image_curves.Curve(name="pets", method="bayesfit, law m4", table=pd.DataFrame())
+    row = pd.DataFrame([{"curve": "pets", "method": curve.method, "rmsle": 0.03, "log_likelihood": 3.2, "msce": 0.04}])
+    keep(row.assign(passed_checks=True), curve.kept)
+    assert [file.suffix for file in tmp_path.iterdir()] == [".csv"]
+    found = image_curves.summary(image_curves.scored(curve)).loc[curve.method]
+    assert found[["rmsle", "log_likelihood", "msce", "failed_checks"]].tolist() == [0.03, 3.2, 0.04, 0]

@@ -110,12 +110,17 @@ def scored(job: Job) -> pd.DataFrame:
     table["decades"] = job.split.decades
     for column, value in {**told, "seconds": time.process_time() - start}.items():
         table[column] = value
-    KEPT.mkdir(parents=True, exist_ok=True)
-    scratch = job.kept.with_suffix(".part")
-    table.to_csv(scratch, index=False, float_format="%.6g")
-    scratch.replace(job.kept)
+    keep(table, job.kept)
     print(f"scored {job.method} on {job.split.name} in {table['seconds'].iloc[0]:.0f} s", flush=True)
     return table
+
+
+def keep(table: pd.DataFrame, path: Path) -> None:
+    """Write scores, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    table.to_csv(scratch, index=False, float_format="%.6g")
+    scratch.replace(path)
 
 
 def scores(splits: Iterable[Split], methods: Sequence[str], workers: int | None = None) -> pd.DataFrame:
@@ -190,16 +195,14 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)[["method", *inside, "least_95", "failed_checks", "interval_ratio", "crps_ratio"]]
 
 
-@cache
 def _digest(name: str) -> str:
     """Return a fingerprint of the code that a method's scores come from."""
     files = [HERE / "suite.py", HERE.parent / "studies.py"]
-    if name in RIVALS:
-        files.append(HERE / "rivals.py")
-    else:
-        files += [
-            *sorted((ROOT / "bayesfit").glob("*.py")),
-            *sorted((ROOT / "models").rglob("*.toml")),
-            HERE / "__init__.py",
-        ]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    return digest(*files, HERE / "rivals.py", ours=False) if name in RIVALS else digest(*files, HERE / "__init__.py")
+
+
+@cache
+def digest(*files: Path, ours: bool = True) -> str:
+    """Return a fingerprint of files, and of the package where scores are of ours."""
+    package = [*sorted((ROOT / "bayesfit").glob("*.py")), *sorted((ROOT / "models").rglob("*.toml"))] if ours else []
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in (*files, *package))).hexdigest()[:12]

@@ -1,12 +1,14 @@
 """Learning curves of image models, forecast one at a time as in Lee et al. 2025, arXiv:2505.23032.
 
 ``python -m tests.benchmarks.calibration.image_curves FOLDER`` writes ``image_curves.csv`` beside this file: mean scores
-over 72 curves, ours and those published. Each curve's first points are fitted and the rest are forecast.
+over 72 curves, ours and those published. Each curve's first points are fitted and the rest are forecast. Scores are
+kept as the suite keeps its own, so that a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ import bayesfit as bf
 from bayesfit.parallel import run_jobs
 from bayesfit.scores import log_score
 from tests.benchmarks import honest
+from tests.benchmarks.calibration import KEPT, digest, keep
 
 TABLE = Path(__file__).with_name("image_curves.csv")
 #: Levels of central intervals whose coverage is compared with what they promise.
@@ -41,9 +44,17 @@ class Curve:
     method: str
     table: pd.DataFrame
 
+    @property
+    def kept(self) -> Path:
+        """Where the scores are kept."""
+        return KEPT / f"{self.name}-{self.method}-{digest(Path(__file__))}.csv".replace(" ", "_")
 
-def scored(curve: Curve) -> dict[str, object]:
-    """Return the scores of one curve as the paper defines them."""
+
+def scored(curve: Curve) -> pd.DataFrame:
+    """Return one row: the scores of a curve as the paper defines them."""
+    if curve.kept.is_file():
+        return pd.read_csv(curve.kept)
+    start = time.process_time()
     fitted = curve.table["split"] == "fit"
     with warnings.catch_warnings():
         # far forecasts are the point, and checks that fail are counted
@@ -61,18 +72,21 @@ def scored(curve: Curve) -> dict[str, object]:
             cores=1,
             seed=0,
             progress=False,
-            # once, as in the suite, for the time it takes; fits that fail their checks are counted
-            sampler={"attempts": 1},
             allow=["few_runs"],
         )
         drawn = fit.forecast(target.table, allow_unconverged=True).draws.values.reshape(-1, len(target))
-    return {
+    row = {
         "curve": curve.name,
         "method": curve.method,
         **scores(drawn, target.values("loss")),
         "log_likelihood": float(log_score(fit, target, "loss").mean()),
         "passed_checks": fit.check().passed,
+        "seconds": time.process_time() - start,
     }
+    table = pd.DataFrame([row])
+    keep(table, curve.kept)
+    print(f"scored {curve.method} on {curve.name} in {row['seconds']:.0f} s", flush=True)
+    return table
 
 
 def scores(drawn: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -111,8 +125,8 @@ if __name__ == "__main__":
     if not (told.folder / "learning_curves_image.csv").is_file():
         parser.error(f"there is no learning_curves_image.csv in {told.folder}")
     chosen = [*curves(told.folder).items()][:: told.every]
-    jobs = [Curve(name=name, method=method, table=table) for name, table in chosen for method in STRUCTURES]
-    found = pd.DataFrame(run_jobs(scored, jobs))
+    jobs = [Curve(name=name, method=method, table=table) for method in STRUCTURES for name, table in chosen]
+    found = pd.concat(run_jobs(scored, jobs), ignore_index=True)
     result = summary(found)
     with pd.option_context("display.width", 160, "display.max_columns", None):
         print(result.to_string(float_format=lambda value: f"{value:.4g}"))
