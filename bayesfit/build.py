@@ -373,7 +373,7 @@ def _standard_normals(
         parts += [] if mixing is None else [mixing]
     tables = [data[name] for ridge in ridges for name in _ridge_names(ridge)]
     parts += tables
-    # floors are given where a ridge bends along them
+    # no pull moves the floors along which a ridge bends
     given = (~np.isin(np.arange(n), floors_of(geometry, blocks))).astype(float)
     order = np.argsort(np.concatenate([root, leaves.ravel()]))
 
@@ -402,6 +402,7 @@ def _standard_normals(
         )[order]
 
     def straight(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
+        """Return the same where no ridge bends."""
         t = scale[root]
         within = t[:, None] * root_block * t[None, :] + pt.eye(root.size)
         pulled = t * pull[root]

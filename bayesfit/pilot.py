@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from bayesfit.runs import Runs
 
 _STEP = 1e-6
+#: Rounds of adjusting noise scales and spreads.
 _ROUNDS = 8
-#: Rounds at most while spreads and noise scales still move by this much (on the log, and as normals).
+#: The same with groups at most, while spreads and noise scales still move by this much (on the log, and as normals).
 _MOST_ROUNDS = 50
 _SETTLED = 0.02
 _ITERATIONS = 60
@@ -279,7 +280,7 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
     z = _start(problem, spreads)
     by_level = any(block.plan.knots is None for block in shared)
     for number in range(_MOST_ROUNDS):
-        before = {**spreads}, z[problem.noise_entries]
+        spreads_before, noise_before = {**spreads}, z[problem.noise_entries]
         z, _value = problem.climb(problem.settle(z, spreads), spreads, _ITERATIONS)
         information = problem.curvature(z, spreads)[1]
         variance = np.diag(np.linalg.inv(information))
@@ -290,8 +291,8 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
             most = np.exp(2 * block.plan.spread_sd) if by_level and block.plan.spread_sd else 3.0
             spreads[name] = float(np.clip(scale, 0.05 * block.plan.spread, most * block.plan.spread))
         # a path and noise that take turns at the same deviations settle slowly
-        changes = [np.log(spreads[name] / before[0][name]) for name in spreads]
-        moved = np.abs([*changes, *(z[problem.noise_entries] - before[1])]).max(initial=0.0)
+        changes = [np.log(spreads[name] / spreads_before[name]) for name in spreads]
+        moved = np.abs([*changes, *(z[problem.noise_entries] - noise_before)]).max(initial=0.0)
         if number + 1 >= (_MOST_ROUNDS if by_level and moved > _SETTLED else _ROUNDS):
             break
     if by_level:
@@ -319,8 +320,8 @@ def _ridges(
 ) -> tuple[Ridge, ...]:
     """Return how all else goes along with the floors of groups: the optimum of the rest with a floor held.
 
-    None where the ridge is straight enough. Of one group the quadratic approximation does as well without, and where it
-    has a path often better.
+    None where the ridge is straight enough, and none for floors of one group: these had some fits mix better and others
+    worse.
     """
     if problem.entries.size or correlated_of(problem.plans)[0]:
         return ()
