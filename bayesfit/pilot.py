@@ -39,9 +39,13 @@ _MOST_POINTS = 10
 _FEWEST_POINTS = 4
 _LOWEST = 8.0
 #: A ridge is followed that within this much of log density (two standard deviations) is off the straight line by more
-#: than this squared distance, in standard deviations across it.
+#: than this squared distance, in standard deviations across it; of one group, whose fits bear more, by that much.
 _NEAR = 2.0
 _STRAIGHT = 1.0
+_STRAIGHT_ALONE = 9.0
+#: Runs for each parameter from which on a ridge of one group is that of the pilot's noise scale: with fewer, noise may
+#: be anything, and the ridge with it.
+_RUNS_ALONE = 2
 
 
 class _Pilot:
@@ -318,10 +322,9 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
 def _ridges(
     problem: _Pilot, z: np.ndarray, spreads: dict[str, float], unit: np.ndarray, information: np.ndarray
 ) -> tuple[Ridge, ...]:
-    """Return how all else goes along with the floors of groups: the optimum of the rest with a floor held.
+    """Return how all else goes along with floors: the optimum of the rest with a floor held.
 
-    None where the ridge is straight enough, and none for floors of one group: these had some fits mix better and others
-    worse.
+    None where the ridge is straight enough.
     """
     if problem.entries.size or correlated_of(problem.plans)[0]:
         return ()
@@ -332,7 +335,9 @@ def _ridges(
     for block in single:
         floor = block.plan.name
         own = [other for other in blocks if other.plan.name == floor]
-        if len(own) < 2 or floor not in problem.moving or problem.law.parameters[floor].role != "floor":
+        if floor not in problem.moving or problem.law.parameters[floor].role != "floor":
+            continue
+        if len(own) == 1 and len(problem.runs) < _RUNS_ALONE * len(single):
             continue
         entries = [entry for other in own for entry in range(other.where.start, other.where.stop)]
         points, rises = _points(problem, z, spreads, entries)
@@ -342,7 +347,8 @@ def _ridges(
         ridge = Ridge.through(floor, (points - z) * unit, sigmas, np.concatenate(at), blocks)
         near = points[rises < _NEAR]
         off = displaced(near, np.tile(unit, (len(near), 1)), blocks, floor, ridge.tables, np)
-        if np.einsum("pi,ij,pj->p", off, information, off).max() > _STRAIGHT:
+        least = _STRAIGHT if len(own) > 1 else _STRAIGHT_ALONE
+        if np.einsum("pi,ij,pj->p", off, information, off).max() > least:
             found.append(ridge)
     return tuple(found)
 
