@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,12 @@ from tests.benchmarks.calibration import (
     RIVALS,
     by_distance,
     by_split,
+    compared,
+    digest,
     figures,
     image_curves,
     keep,
+    kinds,
     pooled,
     rivals,
     simulated,
@@ -108,6 +112,32 @@ def test_papers_count_alike() -> None:
     assert summary.loc["best rival", "crps_ratio"] == pytest.approx(np.sqrt(0.5))
     weight = figures.weighted(rows()).query("method == 'rival'").groupby("study")["weight"].sum()
     assert weight.to_dict() == pytest.approx({"p1": 0.25, "p2": 0.25, "q": 0.5})
+
+
+def test_each_kind_is_held_against_the_rivals_alone() -> None:
+    table = by_split(rows()).replace({"method": {"rival": "wild bootstrap"}})
+    table = pd.concat([table, table[table["method"] == OURS].assign(method="own errors", interval_score=1e-9)])
+    found = compared(table).set_index("kind")
+    assert set(found.index) == {OURS, "own errors"}
+    assert (
+        found.loc[OURS, "interval_ratio"]
+        == pooled(by_split(rows())).set_index("method")["interval_ratio"]["best rival"]
+    )
+    assert found.loc["own errors", "interval_ratio"] < 1e-6
+    assert (found["inside_95"] == 1.0).all()
+
+
+def test_draws_spread_by_the_errors_of_the_study_itself(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(study=study, part=10)
+    flat = np.zeros((4000, len(split.test)))
+    monkeypatch.setattr(kinds, "fitted", lambda *_: (flat, {"passed_checks": True}))
+    missed = SimpleNamespace(table=pd.DataFrame({"error": [0.03, -0.04], "decades": [1.0, 1.0]}))
+    monkeypatch.setattr(bf, "backtest", lambda *_, **__: missed)
+    drawn, told = kinds.own_errors(split)
+    assert told["passed_checks"]
+    np.testing.assert_allclose(drawn.std(axis=0), np.sqrt(0.00125) * split.decades, rtol=0.05)
+    # runs that lie farther are missed together
+    assert np.corrcoef(drawn[:, 0], drawn[:, -1])[0, 1] == pytest.approx(1.0)
 
 
 def test_simulated_bands_are_counted_against_the_truth() -> None:
@@ -260,9 +290,17 @@ def test_curves_are_scored_as_the_paper_defines_it() -> None:
 def test_scores_of_a_curve_are_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_curves, "KEPT", tmp_path)
     # nothing in it could be fitted
-    curve = image_curves.Curve(name="pets", method="bayesfit, law m4", table=pd.DataFrame())
-    row = pd.DataFrame([{"curve": "pets", "method": curve.method, "rmsle": 0.03, "log_likelihood": 3.2, "msce": 0.04}])
+    curve = image_curves.Curve(name="pets", table=pd.DataFrame())
+    row = pd.DataFrame([{"curve": "pets", "method": "m4", "rmsle": 0.03, "log_likelihood": 3.2, "msce": 0.04}])
     keep(row.assign(passed_checks=True), curve.kept)
     assert [file.suffix for file in tmp_path.iterdir()] == [".csv"]
-    found = image_curves.summary(image_curves.scored(curve)).loc[curve.method]
+    found = image_curves.summary(image_curves.scored(curve)).loc["m4"]
     assert found[["rmsle", "log_likelihood", "msce", "failed_checks"]].tolist() == [0.03, 3.2, 0.04, 0]
+
+
+def test_kept_scores_outlive_words_about_the_code(tmp_path: Path) -> None:
+    first, reworded, changed = (tmp_path / f"{name}.py" for name in ("first", "reworded", "changed"))
+    first.write_text("def f(x):\n    return x + 1\n", encoding="utf-8")
+    reworded.write_text('"""One more."""\n\ndef f(x):\n    """Add one."""\n    return x + 1  # one\n', encoding="utf-8")
+    changed.write_text("def f(x):\n    return x + 2\n", encoding="utf-8")
+    assert digest(first, ours=False) == digest(reworded, ours=False) != digest(changed, ours=False)

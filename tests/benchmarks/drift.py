@@ -15,7 +15,7 @@ import tomli_w
 
 import bayesfit as bf
 from bayesfit.parallel import run_jobs
-from tests.benchmarks.calibration import ALLOW
+from tests.benchmarks.calibration.kinds import ALLOW
 from tests.benchmarks.calibration.suite import Study, suite
 
 CARD = Path(__file__).parents[2] / "models" / "priors" / "public_drift.toml"

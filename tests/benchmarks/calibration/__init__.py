@@ -8,25 +8,24 @@ the code it came from is the same.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import time
-import warnings
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import bayesfit as bf
-from bayesfit.discrepancy import Structure
 from bayesfit.outer import with_outer_exponent
 from bayesfit.parallel import run_jobs
 from bayesfit.scores import DISTANCES, LEVELS, distance_class, score_draws
-from tests.benchmarks import honest
 from tests.benchmarks.calibration import rivals
+from tests.benchmarks.calibration.kinds import Answer, averaged, drifting, exponent_alone, fitted, own_errors
 from tests.benchmarks.calibration.suite import Split
 
 HERE = Path(__file__).parent
@@ -36,51 +35,28 @@ PUBLIC = ROOT / "bayesfit" / "datasets" / "calibration.csv"
 KEPT = ROOT / "build" / "calibration"
 #: Ours; its path without an exponent, which is compared and no rival; and the one of the rivals without structure.
 OURS, ALONE, PLAIN = "drift", "path alone", "plain law"
-ALLOW = ("few_runs", "one_group", "collinear")
-
-Answer = tuple[np.ndarray, dict[str, Any]]
-
-
-def fitted(split: Split, structure: Structure | None, seed: int = 0) -> Answer:
-    """Return predictive draws of the log loss by a fit of ours, and what its checks say."""
-    study = split.study
-    with warnings.catch_warnings():
-        # trouble in sampling is told by the checks, far forecasts are the point
-        warnings.simplefilter("ignore")
-        fit = bf.fit(
-            split.train,
-            study.law,
-            by=list(study.by),
-            checkpoints=study.checkpoints,
-            structure=structure,
-            draws=1000,
-            tune=500,
-            cores=1,
-            seed=seed,
-            progress=False,
-            # once, for the time it takes; a user's fit is sampled again where its checks fail, and these are counted
-            sampler={"attempts": 1},
-            allow=list(ALLOW),
-        )
-        forecast = fit.forecast(split.test.table, output="loss", allow_unconverged=True)
-    drawn = forecast.draws.values.reshape(-1, len(split.test))
-    return np.log(np.maximum(drawn, 1e-9)), {"passed_checks": fit.check().passed}
-
-
-def method(name: str) -> Callable[[Split], Answer]:
-    """Return how a method makes draws."""
-    if name == PLAIN:
-        return lambda split: fitted(split, None)
-    if name in (OURS, ALONE):
-        return lambda split: fitted(split, replace(honest(split.study.paper), outer=name == OURS))
-    return lambda split: (rivals.by_group(RIVALS[name], split), {"passed_checks": True})
-
-
 RIVALS = {
     "Huber, bootstrap": rivals.huber,
     "wild bootstrap": rivals.wild_bootstrap,
     "Gaussian process": rivals.gaussian_process,
 }
+
+
+def _by_rival(name: str, split: Split) -> Answer:
+    return rivals.by_group(RIVALS[name], split), {"passed_checks": True}
+
+
+BANDS: dict[str, Callable[[Split], Answer]] = {
+    PLAIN: partial(fitted, structure=None),
+    **{name: partial(_by_rival, name) for name in RIVALS},
+    ALONE: partial(drifting, outer=False),
+    OURS: partial(drifting, outer=True),
+    "exponent alone": exponent_alone,
+    "own errors": own_errors,
+    "three forms": partial(averaged, drift=False),
+    "three forms, drift": partial(averaged, drift=True),
+}
+#: What the suite scores; the rest was compared on studies of Chinchilla's law.
 METHODS = (PLAIN, *RIVALS, ALONE, OURS)
 
 
@@ -102,7 +78,7 @@ def scored(job: Job) -> pd.DataFrame:
     if job.kept.is_file():
         return pd.read_csv(job.kept).assign(decades=job.split.decades)
     start = time.process_time()
-    drawn, told = method(job.method)(job.split)
+    drawn, told = BANDS[job.method](job.split)
     table = score_draws(drawn, np.log(job.split.test.values("loss")))
     about = {"study": job.split.study.name, "paper": job.split.study.paper, "part": job.split.part}
     for place, (column, value) in enumerate({**about, "method": job.method}.items()):
@@ -167,7 +143,7 @@ def by_distance(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def pooled(table: pd.DataFrame) -> pd.DataFrame:
+def pooled(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     """Return coverage over studies and scores against the best rival, one row a method.
 
     Splits of a study count alike, then studies of a paper, then papers. ``interval_ratio`` and ``crps_ratio`` are
@@ -178,8 +154,8 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     scores = ["interval_score", "crps"]
     table = table.assign(**{name: np.log(table[name]) for name in scores})
     studies = table.groupby(["method", "paper", "study"])[[*inside, *scores]].mean()
-    ours = studies.loc[OURS][scores]
-    others = studies[~studies.index.get_level_values("method").isin([OURS, ALONE])]
+    own = studies.loc[ours][scores]
+    others = studies[~studies.index.get_level_values("method").isin([ours, ALONE])]
     best = others[scores].groupby(["paper", "study"]).min()
     coverage = studies[inside].groupby(["method", "paper"]).mean().groupby("method").mean()
     least = studies["inside_95"].groupby("method").min()
@@ -187,7 +163,7 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in (*coverage.index, "best rival"):
         against = best if name == "best rival" else studies.loc[name][scores]
-        ratio = np.exp((ours - against).groupby("paper").mean().mean())
+        ratio = np.exp((own - against).groupby("paper").mean().mean())
         row = {"method": name, "interval_ratio": ratio["interval_score"], "crps_ratio": ratio["crps"]}
         if name != "best rival":
             row |= {**coverage.loc[name], "least_95": least[name], "failed_checks": failed[name]}
@@ -195,14 +171,40 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)[["method", *inside, "least_95", "failed_checks", "interval_ratio", "crps_ratio"]]
 
 
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the kinds of bands of ours, each beside the best rival of each study, as `pooled` has it."""
+    rows = []
+    for kind in dict.fromkeys(table.loc[~table["method"].isin([*RIVALS]), "method"]):
+        found = pooled(table[table["method"].isin([kind, PLAIN, *RIVALS])], kind).set_index("method")
+        ratios = found.loc["best rival", ["interval_ratio", "crps_ratio"]]
+        rows.append(found.loc[kind].drop(ratios.index).to_dict() | {"kind": kind, **ratios})
+    return pd.DataFrame(rows).set_index("kind").reset_index()
+
+
 def _digest(name: str) -> str:
     """Return a fingerprint of the code that a method's scores come from."""
     files = [HERE / "suite.py", HERE.parent / "studies.py"]
-    return digest(*files, HERE / "rivals.py", ours=False) if name in RIVALS else digest(*files, HERE / "__init__.py")
+    return digest(*files, HERE / "rivals.py", ours=False) if name in RIVALS else digest(*files, HERE / "kinds.py")
 
 
 @cache
 def digest(*files: Path, ours: bool = True) -> str:
-    """Return a fingerprint of files, and of the package where scores are of ours."""
+    """Return a fingerprint of what files say, and of the package where scores are of ours; comments say nothing."""
     package = [*sorted((ROOT / "bayesfit").glob("*.py")), *sorted((ROOT / "models").rglob("*.toml"))] if ours else []
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in (*files, *package))).hexdigest()[:12]
+    return hashlib.sha256("\0".join(_said(file) for file in (*files, *package)).encode()).hexdigest()[:12]
+
+
+def _said(file: Path) -> str:
+    """Return a file without what does nothing: comments, layout, and texts that stand alone, as docstrings do."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".toml":
+        return repr(tomllib.loads(text))
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            node.body = [one for one in node.body if not _is_text(one)]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.calibration FOLDER [STUDY ...] [--method METHOD]``."""
+"""``python -m tests.benchmarks.calibration FOLDER [STUDY ...] [--method METHOD] [--kinds]``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.benchmarks.calibration import HERE, METHODS, PUBLIC, by_distance, by_split, pooled, scores
+from tests.benchmarks.calibration import BANDS, HERE, METHODS, PUBLIC, by_distance, by_split, compared, pooled, scores
 from tests.benchmarks.calibration.figures import save
 from tests.benchmarks.calibration.suite import splits, suite
 
@@ -15,7 +15,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration", description="Score bands.")
     parser.add_argument("folder", type=Path, help="folder of the published tables")
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="a study, or how its name begins; all by default")
-    parser.add_argument("--method", action="append", choices=METHODS, help="all by default")
+    parser.add_argument("--method", action="append", choices=BANDS, help="those of the suite by default")
+    parser.add_argument(
+        "--kinds", action="store_true", help="compare all kinds on studies of Chinchilla's law; writes kinds.csv"
+    )
     parser.add_argument("--workers", type=int, default=None, help="processes at once; one a processor by default")
     told = parser.parse_args()
     if not told.folder.is_dir():
@@ -24,11 +27,19 @@ if __name__ == "__main__":
     chosen = {name: one for name, one in known.items() if not told.studies or name.startswith(tuple(told.studies))}
     if not chosen:
         parser.error(f"no study is called so; known: {', '.join(known)}")
-    methods = told.method or METHODS
+    if told.kinds:
+        # the laws that are averaged are of parameters and tokens; with checkpoints they take an hour
+        chosen = {name: one for name, one in chosen.items() if one.law == "chinchilla" and not one.checkpoints}
+    methods = told.method or (BANDS if told.kinds else METHODS)
     rows = scores(splits(chosen), methods, told.workers)
     table = by_split(rows)
     with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
         print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+        if [*methods] == [*BANDS]:
+            summary = compared(table)
+            print(summary.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+            if not told.studies:
+                summary.to_csv(HERE / "kinds.csv", index=False, float_format="%.4g")
         if [*methods] == [*METHODS]:
             summary = pooled(table)
             print(summary.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
