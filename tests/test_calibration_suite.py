@@ -13,6 +13,7 @@ import bayesfit as bf
 from bayesfit import datasets
 from tests.benchmarks.calibration import (
     ALONE,
+    BANDS,
     HERE,
     METHODS,
     OURS,
@@ -236,6 +237,14 @@ def test_no_study_of_language_models_is_missed(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("score", "most"), [("interval_ratio", 0.7), ("crps_ratio", 0.9)])
 def test_bands_beat_the_best_rival_of_each_study(summary: pd.DataFrame, score: str, most: float) -> None:
     assert summary.loc["best rival", score] <= most
+
+
+def test_no_other_kind_does_better() -> None:
+    """Of the kinds that were compared on studies of one law, drift alone comes near the best rival of each study."""
+    found = pd.read_csv(HERE / "kinds.csv").set_index("kind")
+    assert {*found.index} == {*BANDS} - {*RIVALS}
+    assert found["interval_ratio"].idxmin() == found["crps_ratio"].idxmin() == OURS
+    assert found.loc[OURS, "failed_checks"] == 0
 
 
 @pytest.fixture(scope="module")
