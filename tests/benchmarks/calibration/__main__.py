@@ -28,8 +28,10 @@ if __name__ == "__main__":
     if not chosen:
         parser.error(f"no study is called so; known: {', '.join(known)}")
     if told.kinds:
-        # the laws that are averaged are of parameters and tokens; with checkpoints they take an hour
+        # the laws that are averaged are of parameters and tokens, and are slow on hundreds of checkpoints
         chosen = {name: one for name, one in chosen.items() if one.law == "chinchilla" and not one.checkpoints}
+        if not chosen:
+            parser.error("kinds are compared on studies of Chinchilla's law without checkpoints; none of these is one")
     methods = told.method or (BANDS if told.kinds else METHODS)
     rows = scores(splits(chosen), methods, told.workers)
     table = by_split(rows)
