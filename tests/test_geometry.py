@@ -57,6 +57,18 @@ def test_ridges_are_followed_where_they_bend(drifts: bool) -> None:
     assert scatter[0] < 0.5 * scatter[1]
 
 
+@pytest.mark.parametrize(("runs", "followed"), [(12, ["E"]), (7, [])])
+def test_one_group_follows_its_ridge_with_runs_enough(runs: int, followed: list[str]) -> None:
+    """With fewer than two runs a parameter noise may be anything, and the ridge is that of one noise scale."""
+    law = bf.law("power_floor")
+    frame = pd.DataFrame({"x": np.geomspace(3e7, 3e8, runs)})
+    rng = np.random.default_rng(2)
+    frame["loss"] = (1.5 + (frame["x"] / 1e8) ** -0.2) * np.exp(0.001 * rng.standard_normal(runs))
+    few = bf.Runs.from_frame(frame, law=law, allow=["few_runs"])
+    geometry = pilot(law, plan_parameters(law, few, Pooling()), few)
+    assert [ridge.floor for ridge in geometry.ridges] == followed
+
+
 def simulation_of(law: bf.Law) -> bf.Runs:
     """Return four families of six precise runs."""
     rng = np.random.default_rng(2)
