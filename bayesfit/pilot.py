@@ -39,12 +39,13 @@ _MOST_POINTS = 10
 _FEWEST_POINTS = 4
 _LOWEST = 8.0
 #: A ridge is followed that within this much of log density (two standard deviations) is off the straight line by more
-#: than this squared distance, in standard deviations across it; of one group, whose fits bear more, by that much.
+#: than this squared distance, in standard deviations across it.
 _NEAR = 2.0
 _STRAIGHT = 1.0
+#: The same for a floor that does not vary over groups: such fits mix well until ridges bend more.
 _STRAIGHT_ALONE = 9.0
-#: Runs for each parameter from which on a ridge of one group is that of the pilot's noise scale: with fewer, noise may
-#: be anything, and the ridge with it.
+#: Fewest runs a parameter with which such a floor's ridge is followed. With fewer, noise may be anything, and where the
+#: ridge lies depends on it.
 _RUNS_ALONE = 2
 
 

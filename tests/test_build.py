@@ -180,10 +180,27 @@ def test_log_density_with_groups(kind: str, levels: int, how: dict[str, str]) ->
         assert np.isfinite(slope).all()
 
 
+def test_determinant_with_two_floors() -> None:
+    entry = law("loss_to_loss").closed()
+    runs = simulate(entry, seed=3).runs
+    built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
+    assert len(built.geometry.ridges) == 2
+    size = len(built.geometry.pull)
+    # far enough out that both ridges bend
+    w = 2 * np.random.default_rng(1).standard_normal(size)
+    bent = along_ridges(built.geometry, built.blocks, plain_normals(built, w, {})[None], np.ones((1, size)))
+    assert np.abs(bent).max() > 0.1
+    shifted = w + 1e-5 * np.concatenate([np.eye(size), -np.eye(size)])
+    z = standard_normals(built.geometry, built.blocks, shifted, np.ones(shifted.shape))
+    sign, found = np.linalg.slogdet((z[:size] - z[size:]) / 2e-5)
+    assert sign > 0
+    assert found == pytest.approx(-0.5 * np.linalg.slogdet(built.geometry.information + np.eye(size))[1], abs=1e-4)
+
+
 @pytest.mark.parametrize("levels", [3, 14])
 @pytest.mark.parametrize("how", [{}, {"E": "complete"}, {"a": "complete", "beta": "none"}])
 def test_determinant_is_that_of_the_map(levels: int, how: dict[str, str]) -> None:
-    """Floors that runs leave open, by level or of all, have ridges that bend; the determinant is one all the same."""
+    """Floors that runs leave open, by level or of all, have ridges that bend, a factor of one in the determinant."""
     entry = law("chinchilla")
     runs = few_runs_of(entry, levels)
     plans = plan_parameters(entry, runs, Pooling(by=("family",), how=how))

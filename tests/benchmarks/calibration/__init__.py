@@ -56,7 +56,7 @@ BANDS: dict[str, Callable[[Split], Answer]] = {
     "three forms": partial(averaged, drift=False),
     "three forms, drift": partial(averaged, drift=True),
 }
-#: What the suite scores; the rest was compared on studies of Chinchilla's law.
+#: What the suite scores on every study; all of `BANDS` are compared where the law is Chinchilla's.
 METHODS = (PLAIN, *RIVALS, ALONE, OURS)
 
 
@@ -172,7 +172,10 @@ def pooled(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the kinds of bands of ours, each beside the best rival of each study, as `pooled` has it."""
+    """Return the kinds of bands of ours, each beside the best rival of each study, as `pooled` has it.
+
+    The trusted law is a rival of every other kind, and is itself held against the other three.
+    """
     rows = []
     for kind in dict.fromkeys(table.loc[~table["method"].isin([*RIVALS]), "method"]):
         found = pooled(table[table["method"].isin([kind, PLAIN, *RIVALS])], kind).set_index("method")
