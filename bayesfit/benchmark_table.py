@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayesfit.cells import listed, read_names, read_numbers, rows_fault, support_faults
 from bayesfit.errors import DataError, Fault, SpecError, nearest
+from bayesfit.evals import known_chance
 
 #: Models with a known outcome that are needed beside one for each factor.
 _SPARE = 2
@@ -103,7 +104,7 @@ def read_benchmarks(
     *,
     benchmarks: Sequence[str],
     target: str,
-    chance: Mapping[str, float],
+    chance: Mapping[str, float] | None,
     n_items: Mapping[str, float] | None,
     family: str,
     model: str,
@@ -122,13 +123,15 @@ def read_benchmarks(
     """
     names = _columns(table, benchmarks, target, family, model, flops)
     tasks = (*names, target)
-    guess = _by_task("chance", chance, tasks)
+    guess = _by_task("chance", chance or {}, tasks)
     for name in tasks:
-        if name not in guess:
+        known = guess.get(name, known_chance(name))
+        if known is None:
             raise SpecError(
-                f"no chance given for '{name}': add chance={{'{name}': ...}}, the score of guessing (0.25 for four "
-                f"options, 0 where answers are written freely)"
+                f"no chance given for '{name}': add chance={{'{name}': ...}}, --chance '{name}=...', the score of "
+                f"guessing (0.25 for four options, 0 where answers are written freely)"
             )
+        guess[name] = known
     items = _by_task("n_items", n_items or {}, tasks)
     held = np.zeros(len(table), dtype=bool) if hold_out is None else np.asarray(hold_out)
     if held.shape != (len(table),) or held.dtype != bool:

@@ -244,7 +244,7 @@ def capabilities(
     *,
     benchmarks: Sequence[str],
     target: str,
-    chance: Mapping[str, float],
+    chance: Mapping[str, float] | None = None,
     n_items: Mapping[str, float] | None = None,
     family: str = "family",
     model: str = "model",
@@ -276,7 +276,8 @@ def capabilities(
     target
         The column to predict.
     chance
-        Score of guessing, of every benchmark and of the target; 0 where answers are written freely.
+        Score of guessing, of every benchmark and of the target; 0 where answers are written freely. Those of
+        `bayesfit.datasets.tasks` need not be told.
     n_items
         Number of evaluation items, of those where it is known.
     family, model, flops
@@ -300,7 +301,7 @@ def capabilities(
     Raises
     ------
     SpecError
-        For names that are not columns, a target among the benchmarks, a task without chance, and settings that
+        For names that are not columns, a target among the benchmarks, a task of unknown chance, and settings that
         cannot be used.
     DataError
         Every fault of the cells: scores in per cent, a benchmark or a model without scores, too few models.

@@ -338,6 +338,12 @@ def _known(task: str) -> _Known | None:
     return _catalogue().get(re.sub(r"[\s:-]+", "_", task.casefold()))
 
 
+def known_chance(task: str) -> float | None:
+    """Return the chance level of a known task, by any way of writing its name; None where it is not known."""
+    known = _known(task)
+    return None if known is None else known.chance
+
+
 def _names(names: Iterable[str]) -> list[str]:
     """Return names of tasks without the space around them."""
     if isinstance(names, str):

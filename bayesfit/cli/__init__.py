@@ -21,6 +21,7 @@ from bayesfit.cli.demo import demo
 from bayesfit.cli.fits import fit, plot
 from bayesfit.cli.forecasts import forecast, risk
 from bayesfit.cli.laws import laws
+from bayesfit.cli.observational import capabilities
 from bayesfit.cli.screen import tell_error, tell_warning
 from bayesfit.cli.tables import check_data, simulate
 from bayesfit.errors import BayesfitError, BayesfitWarning, SpecError
@@ -94,6 +95,7 @@ app.command("simulate")(simulate)
 app.command("fit")(fit)
 app.command("compare")(compare)
 app.command("backtest")(backtest)
+app.command("capabilities")(capabilities)
 app.command("forecast")(forecast)
 app.command("risk")(risk)
 app.command("plot")(plot)
