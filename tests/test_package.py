@@ -82,6 +82,15 @@ def test_the_lock_has_hashes_and_no_addresses() -> None:
     assert lock.count("--hash=sha256:") >= len(pins)
 
 
+@pytest.mark.xdist_group("together")
+def test_grouped_tests_keep_to_one_process(request: pytest.FixtureRequest) -> None:
+    """Where they do not, every fit that a group shares is made twice, and nothing else tells."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("tests are not shared out over processes by group")
+    # by this ending tests are shared out
+    assert request.node.nodeid.endswith("@together")
+
+
 def test_the_version_is_said_once() -> None:
     import tomllib
 
