@@ -67,8 +67,6 @@ def forecast(
     if not 0 < prob < 1:
         raise SpecError(f"--prob must lie between 0 and 1, found {prob:g}")
     if out is not None:
-        if backtest or without:
-            raise SpecError("--backtest and --without speak of forecasts that are shown; leave out --out")
         check_place(out)
     if scenarios is not None and out is None and not json:
         _few_enough(scenarios)
@@ -80,16 +78,9 @@ def forecast(
         tables: Iterator[pd.DataFrame] = iter([made.table(prob)])
     else:
         tables = _streamed(screen, fit, scenarios, prob, output, allow_unconverged)
-    if out is not None:
-        rows = _write(tables, out)
-        if json:
-            screen.document({**head, "saved": str(out), "rows": rows})
-        else:
-            screen.say(f"{rows:,} forecasts of {name} in {out}, with {100 * prob:g}% intervals")
-        return
     import pandas as pd
 
-    table = pd.concat(list(tables))
+    written, table = (None, pd.concat(list(tables))) if out is None else _write(tables, out)
     proof = certify(
         table,
         output=name,
@@ -98,6 +89,13 @@ def forecast(
         backtest=fit.backtest(output=name, workers=None) if backtest else None,
         without=without or (),
     )
+    if out is not None:
+        if json:
+            screen.document({**head, "saved": str(out), "rows": written, "certificate": records(proof.table)})
+        else:
+            screen.say(f"{written:,} forecasts of {name} in {out}, with {100 * prob:g}% intervals")
+            screen.result(f"\nOf the farthest at each distance. {proof}")
+        return
     if json:
         about = {"unit": fit.law.outputs[name].unit, "forecasts": records(table), "certificate": records(proof.table)}
         screen.document({**head, **about})
@@ -202,16 +200,30 @@ def _chunks(source: BinaryIO, path: Path) -> Generator[pd.DataFrame]:
         raise _unreadable(path, f"not a readable CSV file ({reason})", "save it as UTF-8 text with commas") from None
 
 
-def _write(tables: Iterator[pd.DataFrame], out: Path) -> int:
-    """Write tables one after the other; return the number of rows."""
+def _write(tables: Iterator[pd.DataFrame], out: Path) -> tuple[int, pd.DataFrame]:
+    """Write tables one after the other; return the number of rows, and the farthest of each class of distance."""
+    import pandas as pd
+
     from bayesfit.cli.files import whole
 
-    rows = 0
+    rows, farthest = 0, pd.DataFrame()
     with whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as sink:
         for table in tables:
             table.to_csv(sink, index=False, header=rows == 0)
+            # labels are rows of the file, each once
+            places = range(rows, rows + len(table))
+            farthest = _farthest(pd.concat([farthest, table.set_axis(places)]))
             rows += len(table)
-    return rows
+    return rows, farthest
+
+
+def _farthest(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the row that lies farthest out in each class of distance, levels never seen apart."""
+    from bayesfit.scores import distance_class
+
+    unseen = table.get("new_level", "")
+    groups = table.assign(place=distance_class(table["decades_beyond"]), unseen=unseen).groupby(["place", "unseen"])
+    return table.loc[groups["decades_beyond"].idxmax()]
 
 
 def _few_enough(path: Path) -> None:

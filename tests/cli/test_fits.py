@@ -167,8 +167,9 @@ def test_a_forecast_says_how_such_bands_did(fit_file: Path, monkeypatch: pytest.
     assert public["evidence"] == "public studies"
     assert public["inside_90"] > 0
     assert "no study or paper 'me'" in run("forecast", fit_file, *scenario, "--without", "me", code=2).stderr
-    wrong = run("forecast", fit_file, *scenario, "--backtest", "--out", "there.csv", code=2)
-    assert "leave out --out" in wrong.stderr
+    # forecasts that are written and not shown have one too
+    said = run("forecast", fit_file, *scenario, "--backtest", "--out", "there.csv").stdout
+    assert "these runs: bands of 50, 80, 90, 95% held 50, 50, 50, 100% of 2 hidden runs" in " ".join(said.split())
 
 
 def test_a_narrow_screen_turns_the_table(fit_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +232,11 @@ def test_streamed_forecasts_equal_direct_ones(fit_file: Path, tmp_path: Path) ->
     table.to_csv(path, index=False)
     said = run("forecast", fit_file, "--scenarios", path, "--out", out)
     assert "20,000 forecasts of loss" in said.stdout
+    text = " ".join(said.stdout.split())
+    # all lie less than a quarter decade beyond the runs, of a known family or not
+    assert "Of the farthest at each distance." in text
+    assert "no evidence for a family never seen" in text
+    assert text.count("public studies: bands of 50, 80, 90, 95% held") == 1
     streamed = pd.read_csv(out)
     fit = bf.load(fit_file)
     direct = pd.concat(list(forecast_tables(fit, table, block=1700)))
@@ -251,6 +257,7 @@ def test_few_scenarios_are_printed_and_a_fault_leaves_no_file(fit_file: Path, tm
     assert "family_2" in run("forecast", fit_file, "--scenarios", path).stdout
     told = json.loads(run("forecast", fit_file, "--scenarios", path, "--out", out, "--json").stdout)
     assert told["rows"] == 2
+    assert {row["evidence"] for row in told["certificate"]} == {"these runs", "public studies"}
     out.write_text("as before")
     rows = ["flops,family", *["1e22,family_1"] * 2500, "1e22;family_1,family_1"]
     path.write_text("\n".join(rows) + "\n")
