@@ -19,14 +19,11 @@ FORMS = ("chinchilla", "kaplan_nd", "farseer")
 #: Least decades by which an error of the study's own is divided: nearer ones are noise.
 _NEAREST = 0.1
 
-#: How often a fit is sampled at most where its checks fail: as a user's is; and once where kinds are only compared.
-ATTEMPTS, ONCE = 3, 1
-
 Answer = tuple[np.ndarray, dict[str, Any]]
 ALLOW = ("few_runs", "one_group", "collinear")
 
 
-def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", *, attempts: int = ATTEMPTS) -> Answer:
+def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", seed: int = 0) -> Answer:
     """Return predictive draws of the log loss by a fit, and what its checks say."""
     study = split.study
     with warnings.catch_warnings():
@@ -41,9 +38,10 @@ def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", *,
             draws=1000,
             tune=500,
             cores=1,
-            seed=0,
+            seed=seed,
             progress=False,
-            sampler={"attempts": attempts},
+            # once, for the time it takes; a user's fit is sampled again where its checks fail, and these are counted
+            sampler={"attempts": 1},
             allow=list(ALLOW),
         )
         forecast = fit.forecast(split.test.table, output="loss", allow_unconverged=True)
@@ -58,7 +56,7 @@ def drifting(split: Split, *, outer: bool) -> Answer:
 
 def exponent_alone(split: Split) -> Answer:
     """Return draws of the law with an exponent on its terms and no path: the model expanded, and trusted."""
-    return fitted(split, None, with_outer_exponent(bf.law(split.study.law).closed()), attempts=ONCE)
+    return fitted(split, None, with_outer_exponent(bf.law(split.study.law).closed()))
 
 
 def own_errors(split: Split) -> Answer:
@@ -67,7 +65,7 @@ def own_errors(split: Split) -> Answer:
     The largest of the runs that are fitted are hidden at several cuts. The root mean square of what the forecasts of
     them missed by, per decade, is how far draws of a run spread for each decade that it lies beyond.
     """
-    drawn, told = fitted(split, None, attempts=ONCE)
+    drawn, told = fitted(split, None)
     found = bf.backtest(split.train, split.study.law, by=list(split.study.by), cores=1).table
     spread = np.sqrt(np.mean((found["error"] / np.maximum(found["decades"], _NEAREST)) ** 2))
     rng = np.random.default_rng(0)
@@ -77,7 +75,7 @@ def own_errors(split: Split) -> Answer:
 def averaged(split: Split, *, drift: bool) -> Answer:
     """Return draws of several laws in equal parts, each with a path or none."""
     structure = honest(split.study.paper) if drift else None
-    answers = [fitted(split, structure, form, attempts=ONCE) for form in FORMS]
+    answers = [fitted(split, structure, form) for form in FORMS]
     return np.concatenate([drawn for drawn, _ in answers]), {
         "passed_checks": all(told["passed_checks"] for _, told in answers)
     }
