@@ -24,7 +24,7 @@ from bayesfit.correlation import (
     partial_name,
 )
 from bayesfit.expression import SEEN, Backend
-from bayesfit.geometry import Geometry, correlated_columns, floors_of, leaves_of
+from bayesfit.geometry import Geometry, correlated_columns, floors_of, held_by, leaves_of
 from bayesfit.knots import LABELS
 from bayesfit.noise import Noise
 from bayesfit.pilot import pilot
@@ -119,6 +119,8 @@ class Build:
         coordinates = {"information": self.geometry.information, "pull": self.geometry.pull}
         if self.geometry.entries.size:
             coordinates |= {"population_centre": self.geometry.centre, "population_root": self.geometry.root}
+        if self.geometry.ridges:
+            coordinates["held"] = held_by(self.geometry, self.blocks)
         for ridge in self.geometry.ridges:
             coordinates |= dict(zip(_ridge_names(ridge), ridge.tables, strict=True))
         return coordinates | numbers | fixed | {name: values for name, (_, values) in self.data.items()}
@@ -372,6 +374,7 @@ def _standard_normals(
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
         parts += [] if mixing is None else [mixing]
     tables = [data[name] for ridge in ridges for name in _ridge_names(ridge)]
+    tables += [data["held"]] if ridges else []
     parts += tables
     # no pull moves the floors along which a ridge bends
     given = (~np.isin(np.arange(n), floors_of(geometry, blocks))).astype(float)
@@ -388,7 +391,8 @@ def _standard_normals(
             displaced(z, scale, blocks, ridge.floor, tables_of[3 * place : 3 * place + 3], pt)
             for place, ridge in enumerate(ridges)
         ]
-        pulled = times(sum(off[1:], off[0]), *blocks_of)
+        bent = sum(off[1:], off[0])
+        pulled = times(bent, *blocks_of) + tables_of[-1] * bent
         return z + straight(pt.zeros_like(w), given * scale, pulled, *blocks_of)[0], log_determinant
 
     def times(b: Any, root_block: Any, *leaf_blocks: Any) -> Any:
@@ -432,7 +436,8 @@ def _standard_normals(
 
     signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "")
     signature += "" if mixing is None else ",(p,p)"
-    signature += "".join(f",(k{place}),(n,c{place}),(a{place})" for place in range(len(ridges))) + "->(n)"
+    signature += "".join(f",(k{place}),(n,c{place}),(a{place})" for place in range(len(ridges)))
+    signature += ",(n)->(n)" if ridges else "->(n)"
     w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
     return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from bayesfit.correlation import correlated_of
 from bayesfit.knots import owner_of
-from bayesfit.pooling import Block
+from bayesfit.pooling import Block, spread_name
 from bayesfit.ridges import Ridge, displaced
 
 #: Up to this many entries, one matrix is factored whole.
@@ -104,8 +104,20 @@ def along_ridges(geometry: Geometry, blocks: tuple[Block, ...], z: np.ndarray, s
     for ridge in geometry.ridges:
         off += displaced(z, scale, blocks, ridge.floor, ridge.tables, np)
     given = scale * ~np.isin(np.arange(z.shape[1]), floors_of(geometry, blocks))
-    pull = off @ geometry.information
+    pull = off @ geometry.information + held_by(geometry, blocks) * off
     return _normals_of(geometry, leaves_of(blocks), np.zeros_like(z), given, pull, None)
+
+
+def held_by(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:
+    """Return the precision with which priors hold each entry at the pilot's spreads.
+
+    Ridges are where the posterior is at these spreads. What the likelihood pulls with is more by this much: the prior
+    of any spread then holds against it once, not twice.
+    """
+    spreads = [
+        geometry.spreads[spread_name(block.plan.name, str(block.group))] if block.offset else 1.0 for block in blocks
+    ]
+    return np.repeat(np.array(spreads) ** -2, [len(block.labels) for block in blocks])
 
 
 def floors_of(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:

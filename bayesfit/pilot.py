@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _STEP = 1e-6
 #: Rounds of adjusting noise scales and spreads.
 _ROUNDS = 8
-#: The same with groups at most, while spreads and noise scales still move by this much (on the log, and as normals).
+#: The same with groups or paths at most, while spreads and noise scales still move by this much (on the log, and as
+#: normals).
 _MOST_ROUNDS = 50
 _SETTLED = 0.02
 _ITERATIONS = 60
@@ -283,7 +284,6 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
     shared = [block for block in problem.blocks if block.offset]
     spreads = {spread_name(block.plan.name, str(block.group)): 0.5 * block.plan.spread for block in shared}
     z = _start(problem, spreads)
-    by_level = any(block.plan.knots is None for block in shared)
     for number in range(_MOST_ROUNDS):
         spreads_before, noise_before = {**spreads}, z[problem.noise_entries]
         z, _value = problem.climb(problem.settle(z, spreads), spreads, _ITERATIONS)
@@ -292,15 +292,14 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
         for block in shared:
             name = spread_name(block.plan.name, str(block.group))
             # expectation-maximisation step for the population's standard deviation
-            scale = spreads[name] * np.sqrt(np.mean(z[block.where] ** 2 + variance[block.where]))
-            most = np.exp(2 * block.plan.spread_sd) if by_level and block.plan.spread_sd else 3.0
-            spreads[name] = float(np.clip(scale, 0.05 * block.plan.spread, most * block.plan.spread))
+            squares = float(np.sum(z[block.where] ** 2 + variance[block.where])) * spreads[name] ** 2
+            spreads[name] = _likeliest(block, squares)
         # a path and noise that take turns at the same deviations settle slowly
         changes = [np.log(spreads[name] / spreads_before[name]) for name in spreads]
         moved = np.abs([*changes, *(z[problem.noise_entries] - noise_before)]).max(initial=0.0)
-        if number + 1 >= (_MOST_ROUNDS if by_level and moved > _SETTLED else _ROUNDS):
+        if number + 1 >= (_MOST_ROUNDS if shared and moved > _SETTLED else _ROUNDS):
             break
-    if by_level:
+    if shared:
         z, _value = problem.climb(z, spreads, _ITERATIONS)
     # from units of the population's standard deviation to the link scale, the priors taken out
     unit = np.ones(problem.size)
@@ -318,6 +317,21 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
         centre=problem.centre,
         root=problem.root,
     )
+
+
+def _likeliest(block: Block, squares: float) -> float:
+    """Return the likeliest standard deviation of a block's entries, from the expected sum of their squares."""
+    plan, count = block.plan, len(block.labels)
+    least = 0.05 * plan.spread
+    if not plan.spread_sd:
+        return float(np.clip(np.sqrt(squares / count), least, 3.0 * plan.spread))
+    # of its logarithm, whose prior is normal: Newton's steps on a convex function
+    found = np.log(max(np.sqrt(squares / count), least))
+    for _ in range(20):
+        pulled = (found - np.log(plan.spread)) / plan.spread_sd**2
+        inside = squares * np.exp(-2 * found)
+        found -= (count - inside + pulled) / (2 * inside + 1 / plan.spread_sd**2)
+    return float(max(np.exp(found), least))
 
 
 def _ridges(

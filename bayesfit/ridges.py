@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bayesfit.pooling import Block
 
 #: Knots of a curve.
-_KNOTS = 9
+_KNOTS = 17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,8 @@ class Ridge:
         for block in blocks:
             if block.plan.name == floor:
                 continue
-            if not block.offset or (floor, _owner(block)) not in found:
+            owner = _owner(block)
+            if not block.offset or owner is None or (floor, owner) not in found:
                 far[block.where] = steps[block.where]
                 continue
             near[block.where] = steps[block.where]

@@ -10,8 +10,8 @@ import pytest
 
 import bayesfit as bf
 from bayesfit.discrepancy import with_structure
-from bayesfit.geometry import standard_normals
-from bayesfit.pilot import _Pilot, pilot
+from bayesfit.geometry import along_ridges, standard_normals
+from bayesfit.pilot import _likeliest, _Pilot, pilot
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
 
 
@@ -67,6 +67,53 @@ def test_one_group_follows_its_ridge_with_runs_enough(runs: int, followed: list[
     few = bf.Runs.from_frame(frame, law=law, allow=["few_runs"])
     geometry = pilot(law, plan_parameters(law, few, Pooling()), few)
     assert [ridge.floor for ridge in geometry.ridges] == followed
+
+
+def test_a_path_bends_along_the_ridge_too() -> None:
+    """With its floor held the optimum of all else, knots of a path of all runs too, is where the map has it."""
+    law, decades = bf.law("power_floor"), np.linspace(-1.2, 1.2, 60)
+    rng = np.random.default_rng(0)
+    path = 0.05 * np.sin(2.5 * decades) + 0.005 * rng.standard_normal(60)
+    frame = pd.DataFrame({"x": 1e8 * 10**decades, "loss": (0.25 + 0.3 * 10 ** (-0.3 * decades)) * np.exp(path)})
+    runs = bf.Runs.from_frame(frame, law=law)
+    law = with_structure(law, bf.Structure(), runs)
+    plans = plan_parameters(law, runs, Pooling())
+    geometry, problem = pilot(law, plans, runs), _Pilot(law, plans, runs)
+    assert [ridge.floor for ridge in geometry.ridges] == ["E"]
+    # a path that is far larger than its prior says is found before sampling starts
+    assert geometry.spreads["loss_drift_sd_knot"] > 5 * bf.Structure().path_prior("log")[0]
+    knots = next(block.where for block in problem.blocks if block.offset)
+    scale = np.ones(problem.size)
+    scale[knots] = geometry.spreads["loss_drift_sd_knot"]
+    precision = scale[:, None] * geometry.information * scale + np.eye(problem.size)
+    floor = next(block.where.start for block in problem.blocks if block.plan.name == "E")
+    free = np.setdiff1d(np.arange(problem.size), [floor, *problem.noise_entries])
+    across = precision[np.ix_(free, free)]
+    start = standard_normals(geometry, problem.blocks, np.zeros((1, problem.size)), scale[None])[0]
+    start, _ = problem.climb(start, geometry.spreads, 200, held=[floor])
+    for step in (-0.4, -0.2, 0.2, 0.4):
+        held = start.copy()
+        held[floor] += step
+        there, _ = problem.climb(held, geometry.spreads, 200, held=[floor])
+        line = -np.linalg.solve(across, precision[free, floor]) * step
+        bent = along_ridges(geometry, problem.blocks, there[None], scale[None])[0]
+        off = (there - start)[free] - line
+        left = off - bent[free]
+        assert off @ across @ off > 0.3
+        assert left @ across @ left < 0.1 * (off @ across @ off)
+        assert np.abs(bent[knots]).max() > 1e-3
+
+
+@pytest.mark.parametrize("ratio", [0.2, 1.0, 15.0])
+def test_a_spread_settles_where_prior_and_squares_have_it(ratio: float) -> None:
+    runs = simulation_of(bf.law("power_floor"))
+    law = with_structure(bf.law("power_floor"), bf.Structure(scale=0.01, scale_sd=0.8), runs)
+    problem = _Pilot(law, plan_parameters(law, runs, Pooling()), runs)
+    (block,) = (block for block in problem.blocks if block.offset)
+    count, squares = len(block.labels), len(block.labels) * (ratio * 0.01) ** 2
+    logs = np.linspace(np.log(0.0005), np.log(0.5), 20_001)
+    minus = count * logs + 0.5 * squares * np.exp(-2 * logs) + 0.5 * ((logs - np.log(0.01)) / 0.8) ** 2
+    assert _likeliest(block, squares) == pytest.approx(np.exp(logs[minus.argmin()]), rel=1e-3)
 
 
 def simulation_of(law: bf.Law) -> bf.Runs:
