@@ -109,15 +109,19 @@ def along_ridges(geometry: Geometry, blocks: tuple[Block, ...], z: np.ndarray, s
 
 
 def held_by(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:
-    """Return the precision with which priors hold each entry at the pilot's spreads.
+    """Return the precision with which priors hold locations, and paths of all runs, at the pilot's spreads.
 
     Ridges are where the posterior is at these spreads. What the likelihood pulls with is more by this much: the prior
-    of any spread then holds against it once, not twice.
+    of any spread then holds against it once, not twice. Zero for shifts of levels, whose way along a ridge is put
+    together from that of all levels alike.
     """
-    spreads = [
-        geometry.spreads[spread_name(block.plan.name, str(block.group))] if block.offset else 1.0 for block in blocks
-    ]
-    return np.repeat(np.array(spreads) ** -2, [len(block.labels) for block in blocks])
+    precisions = np.zeros(blocks[-1].where.stop)
+    for block in blocks:
+        if not block.offset:
+            precisions[block.where] = 1.0
+        elif block.plan.knots is not None and not owner_of(str(block.group)):
+            precisions[block.where] = geometry.spreads[spread_name(block.plan.name, str(block.group))] ** -2
+    return precisions
 
 
 def floors_of(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:
