@@ -120,7 +120,7 @@ class Build:
         if self.geometry.entries.size:
             coordinates |= {"population_centre": self.geometry.centre, "population_root": self.geometry.root}
         if self.geometry.ridges:
-            coordinates["held"] = held_by(self.geometry, self.blocks)
+            coordinates["ridge.held"] = held_by(self.geometry, self.blocks)
         for ridge in self.geometry.ridges:
             coordinates |= dict(zip(_ridge_names(ridge), ridge.tables, strict=True))
         return coordinates | numbers | fixed | {name: values for name, (_, values) in self.data.items()}
@@ -353,7 +353,8 @@ def _mixing(plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...]) -> Any:
 
 
 def _ridge_names(ridge: Ridge) -> list[str]:
-    return [f"ridge_{ridge.floor}_{piece}" for piece in ("knots", "curves", "at")]
+    # with dots, which names of a law cannot have
+    return [f"ridge.{ridge.floor}.{piece}" for piece in ("knots", "curves", "at")]
 
 
 def _standard_normals(
@@ -374,7 +375,7 @@ def _standard_normals(
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
         parts += [] if mixing is None else [mixing]
     tables = [data[name] for ridge in ridges for name in _ridge_names(ridge)]
-    tables += [data["held"]] if ridges else []
+    tables += [data["ridge.held"]] if ridges else []
     parts += tables
     # no pull moves the floors along which a ridge bends
     given = (~np.isin(np.arange(n), floors_of(geometry, blocks))).astype(float)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from bayesfit.build import build
 from bayesfit.card import Law
+from bayesfit.card_rules import _IN_MODEL
 from bayesfit.catalog import law, laws
 from bayesfit.errors import SpecError
 from bayesfit.geometry import along_ridges, standard_normals
@@ -185,6 +186,9 @@ def test_determinant_with_two_floors() -> None:
     runs = simulate(entry, seed=3).runs
     built = build(entry, plan_parameters(entry, runs, Pooling()), runs)
     assert len(built.geometry.ridges) == 2
+    # no input can take the place of a part of the map
+    own = {*built.pieces} - {*built.data} - {*built.numbers}
+    assert {name for name in own if "." not in name} <= _IN_MODEL
     size = len(built.geometry.pull)
     # far enough out that both ridges bend
     w = 2 * np.random.default_rng(1).standard_normal(size)
