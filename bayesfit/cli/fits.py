@@ -38,7 +38,7 @@ from bayesfit.cli.options import (
     Tasks,
     Unconverged,
 )
-from bayesfit.cli.screen import Screen, tell_error
+from bayesfit.cli.screen import Screen, checks, tell_error
 from bayesfit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -305,10 +305,7 @@ def fit_document(fit: Fit) -> dict[str, Any]:
         "runs": len(fit.runs),
         "by": list(fit.pooling.by),
         "passed": report.passed,
-        "checks": [
-            {"name": r.name, "passed": r.passed, "found": r.found, "needed": r.needed, "advice": r.advice}
-            for r in report.results
-        ],
+        "checks": checks(report),
         "prob": 0.9,
         "summary": fit.summary(0.9).to_dict(orient="index"),
         "provenance": fit.provenance,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayesfit.cli.options import Json, Prob, Quiet, Seed
-from bayesfit.cli.screen import Screen, records, tell_error
+from bayesfit.cli.screen import Screen, checks, records, tell_error
 from bayesfit.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -121,9 +121,15 @@ def capabilities(
         report = done.check()
     screen.result("\nChecks", "bold")
     screen.checks(report)
+    document: dict[str, Any] = {
+        "target": target,
+        "passed": report.passed,
+        "checks": checks(report),
+        "provenance": done.provenance,
+    }
     if not report.passed:
         if json:
-            screen.document({"target": target, "passed": False, "provenance": done.provenance})
+            screen.document(document)
         failed = ", ".join(result.name for result in report.failures)
         tell_error(f"the fit fails its checks: {failed}. It gives no predictions; try more --tune and --draws")
         raise typer.Exit(1)
@@ -133,9 +139,8 @@ def capabilities(
         with whole(out) as temporary:
             found.to_csv(temporary)
     if json:
-        document: dict[str, Any] = {"target": target, "passed": True, "prob": prob, "provenance": done.provenance}
-        document["predictions"] = records(found.reset_index())
-        document["equivalent_compute"] = None if ratios is None else records(ratios)
+        document |= {"prob": prob, "predictions": records(found.reset_index())}
+        document |= {"equivalent_compute": None if ratios is None else records(ratios)}
         screen.document(document)
         return
     _show(screen, done, found, ratios, prob)

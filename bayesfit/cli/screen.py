@@ -121,6 +121,14 @@ class Screen:
         print(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def checks(report: Diagnostics) -> list[dict[str, Any]]:
+    """Return what a JSON document says of the checks of a fit."""
+    return [
+        {"name": r.name, "passed": r.passed, "found": r.found, "needed": r.needed, "advice": r.advice}
+        for r in report.results
+    ]
+
+
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: set[str], *, whole: bool = False) -> Table:
     """Return a table; `whole` keeps every cell in one piece."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
