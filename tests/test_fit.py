@@ -235,7 +235,7 @@ def test_a_compiled_model_serves_other_runs_of_the_same_shape() -> None:
     """The draws are those of a model compiled for the runs themselves."""
     first = bf.simulate("mup_width", seed=1, n=15, group="family", levels=3)
     second = bf.simulate("mup_width", seed=2, n=20, group="family", levels=3)
-    settings = {"by": ["family"], "draws": 200, "tune": 300, "seed": 3, "progress": False}
+    settings = {"by": ["family"], "draws": 200, "tune": 300, "seed": 3, "progress": False, "sampler": ONCE}
     sampling._COMPILED.clear()
     alone = bf.fit(second.runs, "mup_width", **settings)
     sampling._COMPILED.clear()
@@ -260,9 +260,8 @@ def test_a_frontier_lies_below_nearly_all_runs() -> None:
 
 
 def test_a_quantity_derived_from_held_parameters_has_no_width(plain_fit: bf.Fit) -> None:
-    held = bf.fit(
-        plain_fit.runs, "chinchilla", fixed={"a": 0.36, "alpha": 0.35}, draws=200, tune=300, seed=1, progress=False
-    )
+    settings = {"draws": 200, "tune": 300, "seed": 1, "progress": False, "sampler": ONCE}
+    held = bf.fit(plain_fit.runs, "chinchilla", fixed={"a": 0.36, "alpha": 0.35}, **settings)
     row = held.summary().loc["A"]
     assert row["sd"] == pytest.approx(0, abs=1e-6)
     assert row["median"] == pytest.approx(0.36 * held.runs.summaries()["ref.params"] ** 0.35)

@@ -10,6 +10,7 @@ import pytest
 
 import bayesfit as bf
 from bayesfit import datasets
+from tests.test_fit import ONCE
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,9 @@ def test_chinchilla_medians_lie_inside_epochs_intervals(chinchilla_runs: bf.Runs
 
 
 def test_laplace_mode_is_epochs_optimum_within_a_standard_error(chinchilla_runs: bf.Runs) -> None:
-    found = bf.fit(chinchilla_runs, "chinchilla", noise="laplace", draws=200, tune=400, seed=1, progress=False)
+    found = bf.fit(
+        chinchilla_runs, "chinchilla", noise="laplace", draws=200, tune=400, seed=1, progress=False, sampler=ONCE
+    )
     mode, published = found.mode(), bf.law("chinchilla").published["epoch_2024"]
     for name, se in published.se.items():
         assert mode[name] == pytest.approx(published.values[name], abs=se), name
