@@ -108,7 +108,7 @@ def test_the_public_record_is_whole() -> None:
     record = datasets.calibration()
     assert set(record["bands"]) == {"plain law", "path alone", "drift"}
     assert set(record["from"]) <= set(DISTANCES)
-    assert record[record["bands"] == "drift"]["paper"].nunique() == 9
+    assert record[record["bands"] == "drift"]["paper"].nunique() == 10
     for name in ("inside_50", "inside_80", "inside_90", "inside_95"):
         assert record[name].between(0, 1).all()
     assert (record["farthest"] <= record["to"]).all()
