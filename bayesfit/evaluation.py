@@ -12,14 +12,21 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.correlation import correlated_of, correlations
+from bayesfit.errors import SpecError
 from bayesfit.expression import SEEN
 from bayesfit.knots import LABELS, owner_of
+from bayesfit.outer import floors_and_levels
 from bayesfit.pooling import ParameterPlan, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.runs import level_names
 
 if TYPE_CHECKING:
     from bayesfit.fitting import Fit
+
+#: By group and level never seen, how often each draw of it is drawn anew.
+Again = dict[tuple[str, str], np.ndarray]
+#: Most often that a draw is.
+_MOST_AGAIN = 200
 
 
 def law_values(
@@ -46,7 +53,8 @@ def law_values(
     for name in fit.law.inputs:
         known[name] = xr.DataArray(table[name].to_numpy(float), dims="scenario")
     latent = fit.idata["latent"].to_dataset()
-    values = {plan.name: _at_scenarios(fit, plan, latent, table) for plan in fit.plans}
+    again = _draws_again(fit, latent, table)
+    values = {plan.name: _at_scenarios(fit, plan, latent, table, again) for plan in fit.plans}
     noises = set(fit.law.sigmas.values())
     for name, shown in (seen or {}).items():
         has = np.isfinite(shown)
@@ -60,7 +68,48 @@ def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:
     return {name: xr.DataArray(table[name].to_numpy(float), dims="scenario") for name in fit.law.linked}
 
 
-def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.DataFrame) -> xr.DataArray:
+def _draws_again(fit: Fit, latent: xr.Dataset, table: pd.DataFrame) -> Again:
+    """Return how often each level never seen is drawn anew, so that its floors lie below its levels.
+
+    So its parameters follow the population where the law is one, as those of levels that were seen do.
+
+    Raises
+    ------
+    SpecError
+        If hardly any draw of the population is a law.
+    """
+    pairs = floors_and_levels(fit.law)
+    again: Again = {}
+    for group in fit.pooling.columns if pairs else ():
+        names = level_names(table, group)
+        for level in set(names) - {*fit.runs.levels(group)}:
+            again[group, level] = np.zeros((latent.sizes["chain"], latent.sizes["draw"]), dtype=int)
+    unseen = [level_names(table, group) == level for group, level in again]
+    table = table[np.any(unseen, axis=0)] if unseen else table
+    plans = {plan.name: plan for plan in fit.plans}
+    for _ in range(_MOST_AGAIN if again else 0):
+        bad = np.zeros((latent.sizes["chain"], latent.sizes["draw"], len(table)), dtype=bool)
+        for pair in pairs:
+            # one that is held at a value has no plan
+            floor, level = (
+                _at_scenarios(fit, plans[name], latent, table, again) if name in plans else fit.law.fixed[name]
+                for name in pair
+            )
+            wrong = xr.DataArray(np.zeros(bad.shape, bool), dims=("chain", "draw", "scenario")) | ~(level > floor)
+            bad |= wrong.transpose("chain", "draw", "scenario").values
+        if not bad.any():
+            return again
+        for (group, level), count in again.items():
+            count += bad[..., (level_names(table, group) == level).to_numpy()].any(axis=-1)
+    if not again:
+        return again
+    raise SpecError(
+        f"law {fit.law.id} is hardly ever a law at a level that the fit never saw: its floor lies above its level in "
+        f"{_MOST_AGAIN} draws of the populations; pool the floor completely, or name a level that was fitted"
+    )
+
+
+def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.DataFrame, again: Again) -> xr.DataArray:
     """Return a parameter's draws at each scenario; levels never seen are drawn from the population."""
     if plan.knots is not None:
         return _drifted(fit, plan, latent, table)
@@ -73,10 +122,11 @@ def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.D
         order = {level: code for code, level in enumerate((*seen, *new))}
         codes[group] = xr.DataArray([order[level] for level in names], dims="scenario")
         for level in new:
-            z = _population_draws(fit, plan.name, group, level, location)
+            count = again.get((group, level))
+            z = _population_draws(fit, plan.name, group, level, location, count)
             if group in plan.shared:
                 if group == plan.correlated:
-                    z = _correlated_draws(fit, plan.name, group, level, location)
+                    z = _correlated_draws(fit, plan.name, group, level, location, count)
                 drawn = fit.posterior[spread_name(plan.name, group)] * z
                 offsets[group] = xr.concat([offsets[group], drawn.assign_coords({group: level})], dim=group)
             else:
@@ -89,20 +139,32 @@ def _at_scenarios(fit: Fit, plan: ParameterPlan, latent: xr.Dataset, table: pd.D
     return value
 
 
-def _population_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
-    """Return a standard normal per draw for a level never seen: the same wherever that level occurs."""
-    digest = hashlib.sha256(f"{parameter}\0{group}\0{level}".encode()).digest()
-    rng = np.random.default_rng([fit.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
+def _population_draws(
+    fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray, again: np.ndarray | None = None
+) -> xr.DataArray:
+    """Return a standard normal per draw for a level never seen: the same wherever that level occurs.
+
+    Where `again` is not zero it is the one drawn so many times after the first.
+    """
     chains = {"chain": like["chain"], "draw": like["draw"]}
     shape = tuple(like.sizes[dim] for dim in chains)
-    return xr.DataArray(rng.standard_normal(shape), dims=tuple(chains), coords=chains)
+    drawn = np.empty(shape)
+    counts = np.zeros(shape, dtype=int) if again is None else again
+    for count in np.unique(counts):
+        words = [parameter, group, level, *([str(count)] if count else [])]
+        digest = hashlib.sha256("\0".join(words).encode()).digest()
+        rng = np.random.default_rng([fit.seed, *np.frombuffer(digest[:16], dtype=np.uint32)])
+        drawn[counts == count] = rng.standard_normal(shape)[counts == count]
+    return xr.DataArray(drawn, dims=tuple(chains), coords=chains)
 
 
-def _correlated_draws(fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray) -> xr.DataArray:
+def _correlated_draws(
+    fit: Fit, parameter: str, group: str, level: str, like: xr.DataArray, again: np.ndarray | None
+) -> xr.DataArray:
     """Return what `_population_draws` gives, correlated with the other parameters of that level."""
     _, names = correlated_of(fit.plans)
     place = names.index(parameter)
-    normals = [_population_draws(fit, name, group, level, like) for name in names[: place + 1]]
+    normals = [_population_draws(fit, name, group, level, like, again) for name in names[: place + 1]]
     row = np.linalg.cholesky(correlations(fit.posterior, group, names))[..., place, : place + 1]
     stacked = np.stack([one.transpose("chain", "draw").values for one in normals], axis=-1)
     return normals[place].copy(data=(row * stacked).sum(axis=-1))

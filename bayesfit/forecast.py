@@ -360,6 +360,13 @@ def forecast_rows(
         centre = drawn_values(fit, table, output, seed=seed, first=first)[0][output] if fit.law.linked else expected
         centre = _full(centre, fit, table).transpose(*order)
         draws = _scattered(fit, table, output, centre, scales, seed, first)
+        if not np.isfinite(draws.values).all():
+            bad = int(np.flatnonzero(~np.isfinite(draws.values).all(axis=(0, 1)))[0])
+            on = {"log": "log", "logit": "log-odds"}.get(noise.on, noise.on)
+            raise SpecError(
+                f"the law {fit.law.id} falls to {float(expected.values[..., bad].min()):.4g} in scenario "
+                f"{table.index[bad]}, where its noise, which acts on the {on}, has no value"
+            )
     # equations that are not observed have no error of their own
     drifts = fit.law.drifts and output in fit.law.outputs
     unseen = {column: ~level_names(table, column).isin(fit.runs.levels(column)) for column in fit.pooling.columns}

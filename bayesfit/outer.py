@@ -85,6 +85,22 @@ def with_outer_exponent(law: Law) -> Law:
     )
 
 
+def floors_and_levels(law: Law) -> list[tuple[str, str]]:
+    """Return the floor and the level of each output that has an outer exponent: the floor must be the lower.
+
+    Were it not, the exponent would be negative and the law would fall without end. The priors of each level of a group
+    see to it; a level never seen has its floor and its level from two populations.
+    """
+    found = []
+    for equation in law.equations:
+        names = equation.expression.names & law.parameters.keys()
+        level = level_name(equation.target.removesuffix("_law"))
+        if level in names:
+            (floor,) = names - {level}
+            found.append((floor, level))
+    return found
+
+
 def level_name(output: str) -> str:
     """Return the name of the parameter that an outer exponent brings to an output."""
     return f"{output}_level"

@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 
 import bayesfit as bf
+from bayesfit import evaluation
+from bayesfit.errors import SpecError
 from bayesfit.outer import with_outer_exponent
+from tests.test_fit import ONCE
 
 POINT = {"E": 1.7, "a": 0.5, "b": 0.4, "alpha": 0.34, "beta": 0.28}
 REFERENCE = {"ref.params": 1e9, "ref.tokens": 2e10}
@@ -89,3 +92,36 @@ def test_only_sums_of_positive_terms_above_a_floor_get_one(text: str, priors: di
     usual |= {"alpha": "LogNormal(log(0.3), 0.6)", "beta": "LogNormal(log(0.3), 0.6)", **priors}
     law = bf.Law.from_text(text, priors={name: prior for name, prior in usual.items() if name in text}, id="own")
     assert (with_outer_exponent(law) is not law) == gets
+
+
+@pytest.mark.filterwarnings(
+    "ignore::bayesfit.errors.ConvergenceWarning", "ignore::bayesfit.errors.ExtrapolationWarning"
+)
+def test_a_family_never_seen_has_its_floor_below_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Families that lie far apart: the floor of one may lie above the level of another, of one family never."""
+    table = bf.simulate("chinchilla", n=12, group="family", levels=3, sigma=0.01, seed=5).runs.to_frame()
+    table["loss"] *= table["family"].map({"family_0": 0.6, "family_1": 1.0, "family_2": 1.5})
+    runs = bf.Runs.from_frame(table, law="chinchilla", groups=["family"])
+    settings = {"draws": 250, "tune": 300, "chains": 2, "seed": 1, "progress": False, "sampler": ONCE}
+    fit = bf.fit(runs, "chinchilla", by=["family"], structure="drift", **settings)
+    ahead = {"params": ["1B", "70B", "1e16"], "tokens": ["20B", "1.4T", "1e17"], "family": "mine"}
+
+    def law_of(scenarios: dict[str, object]) -> np.ndarray:
+        told = fit.forecast(scenarios, output="loss_law", allow_unconverged=True)
+        return told.expected.values.reshape(-1, len(told.scenarios))
+
+    found = law_of(ahead)
+    assert (np.diff(found, axis=1) < 0).all()
+    assert (found > 0).all()
+    assert np.isfinite(fit.forecast(ahead, allow_unconverged=True).draws.values).all()
+    # the same draws whatever else is asked
+    alone = law_of({"params": "70B", "tokens": "1.4T", "family": "mine"})
+    np.testing.assert_allclose(alone[:, 0], found[:, 1], rtol=1e-12)
+    # drawn as they come some are no law, and no band is made of them in silence
+    monkeypatch.setattr(evaluation, "floors_and_levels", lambda law: [])
+    unchecked = law_of(ahead)
+    rising = (unchecked <= 0).any(axis=1)
+    assert 0 < rising.mean() < 0.2
+    np.testing.assert_array_equal(unchecked[~rising], found[~rising])
+    with pytest.raises(SpecError, match="where its noise, which acts on the log, has no value"):
+        fit.forecast(ahead, allow_unconverged=True)
