@@ -111,7 +111,8 @@ def test_a_family_never_seen_has_its_floor_below_its_level(monkeypatch: pytest.M
         return told.expected.values.reshape(-1, len(told.scenarios))
 
     found = law_of(ahead)
-    assert (np.diff(found, axis=1) < 0).all()
+    # a steep draw has reached its floor, to the last digit, before the farthest
+    assert (np.diff(found, axis=1) <= 0).all()
     assert (found > 0).all()
     assert np.isfinite(fit.forecast(ahead, allow_unconverged=True).draws.values).all()
     # the same draws whatever else is asked
