@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: By group and level never seen, how often each draw of it is drawn anew.
 Again = dict[tuple[str, str], np.ndarray]
 #: Most often that a draw is.
-_MOST_AGAIN = 200
+_MOST_AGAIN = 1000
 
 
 def law_values(
@@ -78,31 +78,32 @@ def _draws_again(fit: Fit, latent: xr.Dataset, table: pd.DataFrame) -> Again:
     SpecError
         If hardly any draw of the population is a law.
     """
-    pairs = floors_and_levels(fit.law)
-    again: Again = {}
-    for group in fit.pooling.columns if pairs else ():
-        names = level_names(table, group)
-        for level in set(names) - {*fit.runs.levels(group)}:
-            again[group, level] = np.zeros((latent.sizes["chain"], latent.sizes["draw"]), dtype=int)
-    unseen = [level_names(table, group) == level for group, level in again]
-    table = table[np.any(unseen, axis=0)] if unseen else table
-    plans = {plan.name: plan for plan in fit.plans}
-    for _ in range(_MOST_AGAIN if again else 0):
-        bad = np.zeros((latent.sizes["chain"], latent.sizes["draw"], len(table)), dtype=bool)
-        for pair in pairs:
-            # one that is held at a value has no plan
-            floor, level = (
-                _at_scenarios(fit, plans[name], latent, table, again) if name in plans else fit.law.fixed[name]
-                for name in pair
-            )
-            wrong = xr.DataArray(np.zeros(bad.shape, bool), dims=("chain", "draw", "scenario")) | ~(level > floor)
-            bad |= wrong.transpose("chain", "draw", "scenario").values
-        if not bad.any():
-            return again
-        for (group, level), count in again.items():
-            count += bad[..., (level_names(table, group) == level).to_numpy()].any(axis=-1)
+    pairs, plans = floors_and_levels(fit.law), {plan.name: plan for plan in fit.plans}
+    groups = {group for pair in pairs for name in pair if name in plans for group in plans[name].dims}
+    shape = latent.sizes["chain"], latent.sizes["draw"]
+    again = {
+        (group, level): np.zeros(shape, dtype=int)
+        for group in groups
+        for level in {*level_names(table, group)} - {*fit.runs.levels(group)}
+    }
     if not again:
         return again
+    # levels alone decide: one row each that has a new one
+    table = table.drop_duplicates([*fit.pooling.columns])
+    table = table[np.any([level_names(table, group) == level for group, level in again], axis=0)]
+    rows = {(group, level): (level_names(table, group) == level).to_numpy() for group, level in again}
+    grid = xr.DataArray(np.zeros((*shape, len(table)), dtype=bool), dims=("chain", "draw", "scenario"))
+
+    def value(name: str) -> Any:
+        return _at_scenarios(fit, plans[name], latent, table, again) if name in plans else fit.law.fixed[name]
+
+    for _ in range(_MOST_AGAIN):
+        wrong = [(grid | ~(value(level) > value(floor))).transpose(*grid.dims).values for floor, level in pairs]
+        bad = np.any(wrong, axis=0)
+        if not bad.any():
+            return again
+        for key, count in again.items():
+            count += bad[..., rows[key]].any(axis=-1)
     raise SpecError(
         f"law {fit.law.id} is hardly ever a law at a level that the fit never saw: its floor lies above its level in "
         f"{_MOST_AGAIN} draws of the populations; pool the floor completely, or name a level that was fitted"

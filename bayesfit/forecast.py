@@ -365,7 +365,8 @@ def forecast_rows(
             on = {"log": "log", "logit": "log-odds"}.get(noise.on, noise.on)
             raise SpecError(
                 f"the law {fit.law.id} falls to {float(expected.values[..., bad].min()):.4g} in scenario "
-                f"{table.index[bad]}, where its noise, which acts on the {on}, has no value"
+                f"{table.index[bad]}, where its noise, which acts on the {on}, has no value; give its parameters "
+                f"tighter priors, or name a scenario nearer to the runs"
             )
     # equations that are not observed have no error of their own
     drifts = fit.law.drifts and output in fit.law.outputs

@@ -92,11 +92,10 @@ def floors_and_levels(law: Law) -> list[tuple[str, str]]:
     see to it; a level never seen has its floor and its level from two populations.
     """
     found = []
-    for equation in law.equations:
-        names = equation.expression.names & law.parameters.keys()
-        level = level_name(equation.target.removesuffix("_law"))
-        if level in names:
-            (floor,) = names - {level}
+    for level in map(level_name, law.outputs):
+        if level in law.parameters:
+            (equation,) = (one for one in law.equations if level in one.expression.names)
+            (floor,) = (equation.expression.names & law.parameters.keys()) - {level}
             found.append((floor, level))
     return found
 

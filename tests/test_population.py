@@ -101,7 +101,7 @@ def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     """A study of eight runs: the band at ten times the size narrows, and the fit tells that the prior made it so."""
     runs = study(np.random.default_rng(5), runs=8)
     plain = bf.fit(runs, "chinchilla", draws=500, tune=500, seed=1, progress=False)
-    informed = bf.fit(runs, "chinchilla", population=learnt, draws=1500, seed=1, progress=False)
+    informed = bf.fit(runs, "chinchilla", population=learnt, draws=6000, seed=1, progress=False)
     at = {"params": 1.5e10, "tokens": 2e11}
     widths = [
         float(np.subtract(*fit.forecast(at, allow_unconverged=True).interval().iloc[0][["upper", "lower"]]))
@@ -110,9 +110,9 @@ def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     assert widths[1] < 0.8 * widths[0]
     assert np.corrcoef(*(np.log(informed.posterior[name].values.ravel()) for name in ("alpha", "beta")))[0, 1] > 0.3
     leaning = informed.sensitivity()
-    assert leaning.loc["beta", "prior"] > 0.05
+    assert leaning.loc["beta", "prior"] > 0.1
     assert leaning.loc["sigma", "likelihood"] > 0.05
-    # sixty runs lean on it half as much; from so many draws either figure is right within a tenth or so
+    # alpha's own is .051, at which no bound can stand; sixty runs lean on the prior half as much
     many = study(np.random.default_rng(5), runs=60)
     less = bf.fit(many, "chinchilla", population=learnt, draws=1500, seed=1, progress=False).sensitivity()
     assert (leaning["prior"] > 1.5 * less["prior"])[["alpha", "beta"]].all()

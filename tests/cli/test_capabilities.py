@@ -68,8 +68,10 @@ def test_what_is_shown(table: Path) -> None:
 def test_checks_that_fail_give_no_predictions(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "exam.csv"
     settings = ("--factors", "2", "--draws", "10", "--tune", "10", "--seed", "1", "--out", out)
-    told = run("capabilities", table, *ASKED, *LEVELS, *settings, "--json", code=1)
+    told = run("capabilities", table, *ASKED, *LEVELS, *settings, code=1)
     assert "fails its checks" in told.stderr
+    assert "intervals" not in told.stdout
+    told = run("capabilities", table, *ASKED, *LEVELS, *settings, "--json", code=1)
     document = json.loads(told.stdout)
     assert not document["passed"]
     assert [check["advice"] for check in document["checks"] if not check["passed"]]
