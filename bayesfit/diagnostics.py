@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesfit.outer import level_name
+
 if TYPE_CHECKING:
     import xarray as xr
 
+    from bayesfit.card import Law
     from bayesfit.pooling import ParameterPlan
 
 R_HAT = 1.01
@@ -82,13 +85,15 @@ class Diagnostics:
         return "\n".join(str(result) for result in self.results)
 
 
-def diagnose(idata: xr.DataTree, plans: tuple[ParameterPlan, ...]) -> Diagnostics:
+def diagnose(idata: xr.DataTree, law: Law, plans: tuple[ParameterPlan, ...]) -> Diagnostics:
     """Check convergence, sampling trouble and conflict with the priors.
 
     Parameters
     ----------
     idata
         A fit's draws.
+    law
+        The law that was fitted.
     plans
         How its parameters were made.
 
@@ -99,7 +104,7 @@ def diagnose(idata: xr.DataTree, plans: tuple[ParameterPlan, ...]) -> Diagnostic
         divergences, tree depth, E-BFMI (Betancourt 2016), and prior-posterior conflict.
     """
     more = "draw more (draws=2000, tune=2000), or give the law tighter priors or more runs"
-    conflict = _conflict(idata["latent"].to_dataset(), idata["posterior"].to_dataset(), plans)
+    conflict = _conflict(idata["latent"].to_dataset(), idata["posterior"].to_dataset(), law, plans)
     return Diagnostics(results=(*sampling_checks(idata, more), conflict))
 
 
@@ -207,31 +212,64 @@ def _bfmi(stats: xr.Dataset) -> CheckResult:
     )
 
 
-def _conflict(latent: xr.Dataset, draws: xr.Dataset, plans: tuple[ParameterPlan, ...]) -> CheckResult:
+def _conflict(latent: xr.Dataset, draws: xr.Dataset, law: Law, plans: tuple[ParameterPlan, ...]) -> CheckResult:
     """Compare each centre's posterior median with its prior, and each spread with its half-normal."""
     from scipy.special import ndtri
 
     from bayesfit.priors import NUMPY_LINKS
 
-    scores: list[tuple[str, float]] = []
+    scores: list[tuple[float, str, str]] = []
     for plan in plans:
         if not plan.about_zero:
             location = latent[f"{plan.name}_location"].median(("chain", "draw"))
-            score = plan.prior.standard(plan.prior.value(location, NUMPY_LINKS))
-            scores += [(plan.name, abs(value)) for value in np.atleast_1d(np.asarray(score))]
+            found = np.atleast_1d(np.asarray(plan.prior.standard(plan.prior.value(location, NUMPY_LINKS))))
+            scores.append((float(np.abs(found).max()), plan.name, _about_centre(law, plan.name)))
         for group in plan.shared:
             name = f"{plan.name}_sd_{group}"
-            ratio = float(draws[name].median()) / plan.spread
+            median = float(draws[name].median())
+            ratio = median / plan.spread
             # lognormal, or half-normal
-            scores.append((name, abs(np.log(ratio)) / plan.spread_sd if plan.spread_sd else ratio))
+            score = abs(np.log(ratio)) / plan.spread_sd if plan.spread_sd else ratio
+            scores.append((score, name, _about_spread(law, plan, group, median)))
     limit = float(-ndtri(CONFLICT_PROB / 2))
-    name, worst = max(scores, key=lambda entry: entry[1])
+    worst, name, advice = max(scores)
     return CheckResult(
         name=CONFLICT,
         passed=bool(worst <= limit),
         found=f"{worst:.1f} prior standard deviations for {name}",
         needed=f"at most {limit:.1f}",
         value=worst,
-        advice=f"the runs contradict the prior of {name}: look at units and rows first, then give it a prior "
-        f"that allows what the runs say, priors={{'{name}': ...}}",
+        advice=f"the runs contradict the prior of {name}: look at units and rows first, then {advice}",
     )
+
+
+def _about_centre(law: Law, name: str) -> str:
+    """Return what to do about a parameter that the runs have elsewhere than its prior."""
+    for output, sigma in law.sigmas.items():
+        if name == sigma:
+            noise = law.outputs[output].noise
+            return (
+                f"give the noise of {output} a scale that allows what the runs say, "
+                f"noise={{'{output}': bayesfit.Noise(kind='{noise.kind}', on='{noise.on}', "
+                "scale=bayesfit.Prior.parse(...))}"
+            )
+        if name == level_name(output) and law.drifts:
+            return "do without the exponent on the law's terms, structure=bayesfit.Structure(outer=False)"
+    return f"give it a prior that allows what the runs say, priors={{'{name}': ...}}"
+
+
+def _about_spread(law: Law, plan: ParameterPlan, group: str, median: float) -> str:
+    """Return what to do about levels or knots that lie nearer together or further apart than their prior has it."""
+    if plan.knots is not None:
+        return (
+            f"compare other laws, since studies on record were not off theirs like this ({median:.2g} where "
+            f"{plan.spread:.2g} is usual); if this one is to stay, say how far it may drift, "
+            "structure=bayesfit.Structure(scale=..., scale_sd=...)"
+        )
+    if ":" in group:
+        return f"leave out the interaction {group}"
+    noise = plan.name in law.sigmas.values()
+    if not noise and law.parameters[plan.name].role == "run":
+        return "say what else tells these training runs apart: an input of the law, or a group, by=[...]"
+    key = "noise" if noise else plan.name
+    return f"let its levels stand alone, pooling={{'{key}': {{'{group}': 'none'}}}}, or fit them apart"

@@ -73,7 +73,7 @@ class Fit:
     def _diagnostics(self) -> Diagnostics:
         from bayesfit.diagnostics import diagnose
 
-        return diagnose(self.idata, self.plans)
+        return diagnose(self.idata, self.law, self.plans)
 
     def check(self) -> Diagnostics:
         """Return the checks of the fit: convergence, sampling trouble, conflict with priors.

@@ -108,7 +108,7 @@ def sample(build: Build, settings: Sampling) -> xr.DataTree:
         stats = statistics(drawn, thin, accept, number)
         divergences = stats.attrs["divergences"]
         tree["sample_stats"] = xr.DataTree(stats)
-        report = diagnose(tree, build.plans)
+        report = diagnose(tree, build.law, build.plans)
         # the check forgives one divergence in a thousand draws; another attempt usually has none
         if number == attempts or not (report.trouble or divergences):
             return tree

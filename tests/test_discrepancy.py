@@ -10,6 +10,7 @@ from scipy import stats
 import bayesfit as bf
 from bayesfit.build import build
 from bayesfit.card_file import card_toml, read_card
+from bayesfit.diagnostics import diagnose
 from bayesfit.discrepancy import with_structure
 from bayesfit.knots import LABELS, PER_SIDE, Knots
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
@@ -17,6 +18,7 @@ from bayesfit.population import population as find_population
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.track_record import PUBLIC, track_record
 from tests.test_build import check_coordinates, everything_of, plain_normals, point_of
+from tests.test_fit import changed
 
 #: The simulated law bends, which the fitted form lacks: its exponent changes by twice this a decade.
 BEND = 0.005
@@ -252,6 +254,19 @@ def test_bands_hold_where_the_exponent_drifts_and_those_of_the_plain_law_do_not(
     # by chance 12 bands of 90% hold 8 or fewer once in forty times
     assert (inside["drift"].sum(axis=0) >= 9).all(), inside["drift"].mean(axis=0)
     assert inside[None].mean() < 0.6, inside[None].mean(axis=0)
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_a_law_far_off_its_runs_is_told_to_be_compared(bent: dict[str | None, bf.Fit]) -> None:
+    """A path a hundred times what studies had: its scale is no parameter of the law, which is what to look at."""
+    fit = bent["drift"]
+    assert fit.check().passed
+    far = changed(fit, "posterior", loss_drift_sd_knot=100 * fit.posterior["loss_drift_sd_knot"].values)
+    (conflict,) = diagnose(far.idata, far.law, far.plans).failures
+    assert "for loss_drift_sd_knot" in conflict.found
+    assert "compare other laws" in conflict.advice
+    assert "structure=bayesfit.Structure(scale=..., scale_sd=...)" in conflict.advice
+    assert "priors=" not in conflict.advice
 
 
 @pytest.mark.xdist_group("discrepancy")

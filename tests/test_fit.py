@@ -12,6 +12,7 @@ import xarray as xr
 import bayesfit as bf
 from bayesfit import datasets, sampling
 from bayesfit.diagnostics import diagnose
+from bayesfit.pooling import Pooling, plan_parameters
 
 #: A single attempt, whatever its checks say: these tests are about something else.
 ONCE = {"nuts": {"target_accept": 0.9}}
@@ -27,7 +28,7 @@ def changed(fit: bf.Fit, group: str, **arrays: np.ndarray) -> bf.Fit:
 
 
 def failed(fit: bf.Fit) -> set[str]:
-    return {result.name for result in diagnose(fit.idata, fit.plans).failures}
+    return {result.name for result in diagnose(fit.idata, fit.law, fit.plans).failures}
 
 
 def test_truth_is_recovered(plain_fit: bf.Fit) -> None:
@@ -160,7 +161,7 @@ def test_divergences_fail(plain_fit: bf.Fit) -> None:
     diverging[0, :3] = True
     bad = changed(plain_fit, "sample_stats", diverging=diverging)
     assert failed(bad) == {"divergences"}
-    assert "3 in 2000 draws" in str(diagnose(bad.idata, bad.plans))
+    assert "3 in 2000 draws" in str(diagnose(bad.idata, bad.law, bad.plans))
 
 
 def test_stuck_energy_fails(plain_fit: bf.Fit) -> None:
@@ -189,6 +190,31 @@ def test_a_prior_against_the_data_fails_and_says_which() -> None:
     assert len(conflict) == 1
     assert "alpha" in conflict[0].found
     assert "priors=" in conflict[0].advice
+
+
+def test_a_conflict_says_what_can_be_done(family_fit: bf.Fit) -> None:
+    """What is told can be done as it stands: a spread has no prior of its own to give."""
+
+    def told(group: str, name: str, value: np.ndarray) -> str:
+        bad = changed(family_fit, group, **{name: value})
+        conflict = diagnose(bad.idata, bad.law, bad.plans).results[-1]
+        assert not conflict.passed
+        assert conflict.name == "prior-posterior conflict"
+        assert name.removesuffix("_location") in conflict.found
+        return conflict.advice
+
+    posterior, latent = family_fit.idata["posterior"], family_fit.idata["latent"]
+    for name, key in (("a", "a"), ("sigma", "noise")):
+        advice = told("posterior", f"{name}_sd_family", 100 * posterior[f"{name}_sd_family"].values)
+        pooling = {key: {"family": "none"}}
+        assert f"pooling={pooling}" in advice
+        assert "priors=" not in advice
+        plans = plan_parameters(family_fit.law, family_fit.runs, Pooling(by=("family",), how=pooling))
+        assert {plan.name: plan.separate for plan in plans}[name] == "family"
+    advice = told("latent", "sigma_location", latent["sigma_location"].values + 20)
+    assert "noise={'loss': bayesfit.Noise(kind='student_t', on='log', scale=bayesfit.Prior.parse(...))}" in advice
+    wider = bf.Noise(kind="student_t", on="log", scale=bf.Prior.parse("HalfNormal(0.5)"))
+    assert family_fit.law.with_noise({"loss": wider}).outputs["loss"].noise.scale.text == "HalfNormal(0.5)"
 
 
 def test_a_level_on_its_own_equals_a_separate_fit() -> None:

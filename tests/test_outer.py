@@ -8,9 +8,10 @@ import pytest
 
 import bayesfit as bf
 from bayesfit import evaluation
+from bayesfit.diagnostics import diagnose
 from bayesfit.errors import SpecError
 from bayesfit.outer import with_outer_exponent
-from tests.test_fit import ONCE
+from tests.test_fit import ONCE, changed
 
 POINT = {"E": 1.7, "a": 0.5, "b": 0.4, "alpha": 0.34, "beta": 0.28}
 REFERENCE = {"ref.params": 1e9, "ref.tokens": 2e10}
@@ -63,6 +64,9 @@ def test_a_true_exponent_is_found_and_the_law_is_where_it_holds() -> None:
         assert fit.summary().loc["loss_outer", "median"] == pytest.approx(float(found.median()), rel=1e-6)
         low, high = np.quantile(found, [0.025, 0.975])
         assert low < exponent < high < most
+        off = changed(fit, "latent", loss_level_location=fit.idata["latent"]["loss_level_location"].values + 20)
+        (conflict,) = diagnose(off.idata, off.law, off.plans).failures
+        assert "structure=bayesfit.Structure(outer=False)" in conflict.advice
         far = fit.forecast({"params": [3e10], "tokens": [6e11]}, output="loss")
         truth = 1.4 + (0.6 * 30**-0.4 + 0.5 * 30**-0.45) ** exponent
         band = far.interval(0.95)
