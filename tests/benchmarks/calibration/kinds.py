@@ -40,8 +40,7 @@ def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", se
             cores=1,
             seed=seed,
             progress=False,
-            # once, for the time it takes; a user's fit is sampled again where its checks fail, and these are counted
-            sampler={"attempts": 1},
+            sampler={"attempts": study.attempts},
             allow=list(ALLOW),
         )
         forecast = fit.forecast(split.test.table, output="loss", allow_unconverged=True)
@@ -66,7 +65,7 @@ def own_errors(split: Split) -> Answer:
     them missed by, per decade, is how far draws of a run spread for each decade that it lies beyond.
     """
     drawn, told = fitted(split, None)
-    found = bf.backtest(split.train, split.study.law, by=list(split.study.by), cores=1).table
+    found = bf.backtest(split.train, split.study.law, by=list(split.study.by), cores=1, structure=None).table
     spread = np.sqrt(np.mean((found["error"] / np.maximum(found["decades"], _NEAREST)) ** 2))
     rng = np.random.default_rng(0)
     return drawn + spread * split.decades * rng.standard_normal((len(drawn), 1)), told

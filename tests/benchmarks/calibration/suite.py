@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Study:
         The law that is fitted.
     by, checkpoints
         As in `bayesfit.fit`.
+    attempts
+        How often a fit whose checks fail is sampled at most; as a user's by default.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Study:
     law: str = "chinchilla"
     by: tuple[str, ...] = ()
     checkpoints: str = ""
+    attempts: int = 3
 
     @cached_property
     def runs(self) -> bf.Runs:
@@ -136,7 +139,8 @@ def _ladders(folder: Path) -> Iterator[Study]:
     ladder = pd.read_csv(folder / "olmo_ladder.csv").drop_duplicates("run")
     yield _over_compute("olmo", "Bhagia et al. 2024", ladder.rename(columns={"c4_loss_ma5": "loss"}))
     gem = pd.read_csv(folder / "gemstones_loss.csv").query("loss_dataset == 'dclm' and schedule == 'hot'")
-    yield _over_compute("gemstones", "McLeish et al. 2025", gem, checkpoints="model")
+    # hundreds of checkpoints sample for twenty minutes a fit at a second attempt
+    yield replace(_over_compute("gemstones", "McLeish et al. 2025", gem, checkpoints="model"), attempts=1)
 
 
 def _over_compute(name: str, paper: str, table: pd.DataFrame, checkpoints: str = "") -> Study:
@@ -173,6 +177,8 @@ def _own_shapes(folder: Path) -> Iterator[Study]:
         scale=table["params"].to_numpy(float),
         law="diloco",
         by=("method",),
+        # groups of few runs: a second attempt had not ended after ten minutes
+        attempts=1,
     )
     table = datasets.table("mup_width")
     yield Study(
@@ -186,6 +192,8 @@ def _own_shapes(folder: Path) -> Iterator[Study]:
         scale=table["flops"].to_numpy(float),
         law="cerebras_c",
         by=("family",),
+        # as DiLoCo, after six
+        attempts=1,
     )
 
 
