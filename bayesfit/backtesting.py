@@ -19,7 +19,7 @@ from bayesfit.scores import DISTANCES, LEVELS, distance_class, score, scored_on_
 
 if TYPE_CHECKING:
     from bayesfit.card import Law
-    from bayesfit.discrepancy import Bands, Kind, Structure
+    from bayesfit.discrepancy import Auto, Bands, Kind, Structure
     from bayesfit.fitting import Fit
     from bayesfit.runs import Allow, Runs
 
@@ -272,6 +272,8 @@ def refit(
         by=by,
         pooling=pooling,
         checkpoints=checkpoints,
+        # of its own where it has one
+        structure=None,
         draws=draws,
         tune=tune,
         chains=chains,
@@ -290,7 +292,7 @@ def backtest(
     by: Sequence[str] = (),
     pooling: Mapping[str, Any] | None = None,
     checkpoints: str = "",
-    structure: Structure | Kind | None = None,
+    structure: Structure | Kind | Auto | None = "auto",
     folds: Folds | None = None,
     output: str | None = None,
     draws: int = 500,
@@ -337,8 +339,7 @@ def backtest(
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)
-    if structure is not None:
-        law = with_structure(law, structure, runs)
+    law = with_structure(law, structure, runs, (*by, *([checkpoints] if checkpoints else [])))
     name = law.pick_output(output)
     axis, origins = (folds or Folds()).cut(runs, law.n_parameters)
     settings = {

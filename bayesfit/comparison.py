@@ -271,8 +271,8 @@ def compare_laws(
     seed
         Seed of every fit; drawn at random if None.
     settings
-        Further arguments of `bayesfit.fit`, the same for all: ``by``, ``pooling``, ``noise``,
-        ``structure``, ``draws``.
+        Further arguments of `bayesfit.fit`, the same for all: ``by``, ``pooling``, ``noise``, ``draws``; and
+        ``structure``, none unless given: a path would make up for what a law gets wrong.
 
     Returns
     -------
@@ -293,7 +293,7 @@ def compare_laws(
         _Job(
             runs=runs,
             law=law,
-            settings={**settings, "seed": seed},
+            settings={"structure": None, **settings, "seed": seed},
             output=output,
             leave_out=leave_out,
             folds=folds,
@@ -351,6 +351,8 @@ def _score(job: _Job) -> _Scored:
             by=fit.pooling.by,
             pooling=fit.pooling.how,
             checkpoints=fit.pooling.checkpoints,
+            # the law has what it was fitted with
+            structure=None,
             folds=job.folds,
             output=output,
             seed=fit.seed,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from bayesfit.backtesting import Backtest, Folds
     from bayesfit.diagnostics import Diagnostics
+    from bayesfit.discrepancy import Auto, Structure
     from bayesfit.discrepancy import Kind as StructureKind
-    from bayesfit.discrepancy import Structure
     from bayesfit.forecast import Forecast
     from bayesfit.population import Population
     from bayesfit.runs import Allow, Runs
@@ -113,8 +113,13 @@ class Fit:
         Raises
         ------
         SpecError
-            If parameters vary over groups: a hierarchy's mode says little.
+            If the law may drift, or parameters vary over groups: a hierarchy's mode says little.
         """
+        if self.law.drifts:
+            raise SpecError(
+                "the mode is for a law that is trusted: with the path of its error it would lie where the path is "
+                "straight; fit it with structure=None (--structure none)"
+            )
         if any(plan.dims for plan in self.plans):
             raise SpecError("the mode is for fits without groups: a hierarchy's mode lies where all groups are equal")
         from bayesfit.pilot import posterior_mode
@@ -208,6 +213,8 @@ class Fit:
             by=self.pooling.by,
             pooling=self.pooling.how,
             checkpoints=self.pooling.checkpoints,
+            # the law has what it was fitted with
+            structure=None,
             folds=folds,
             output=output,
             draws=draws,
@@ -231,7 +238,7 @@ def fit(
     by: Sequence[str] = (),
     pooling: Mapping[str, How | Mapping[str, How]] | None = None,
     checkpoints: str = "",
-    structure: Structure | StructureKind | None = None,
+    structure: Structure | StructureKind | Auto | None = "auto",
     noise: Noise | Kind | Mapping[str, Noise | Kind] | None = None,
     priors: Mapping[str, str | Prior] | None = None,
     population: Population | str | None = None,
@@ -264,7 +271,9 @@ def fit(
         run unless the scenario names one.
     structure
         How the law may be wrong, such as ``"drift"`` or a `bayesfit.Structure`: a term of its own error, small
-        inside the runs and wider with distance beyond them. None trusts the law.
+        inside the runs and wider with distance beyond them. None trusts the law. ``"auto"`` drifts where public
+        studies say how far: laws of the loss by compute, parameters or tokens, from twelve runs on, without groups
+        or population.
     noise
         Another noise, or another kind of it; by output where the law has several.
     priors
@@ -310,11 +319,11 @@ def fit(
     arrangement = Pooling(by=by, how=dict(pooling or {}), checkpoints=checkpoints)
     from bayesfit.needs import Needs, require
 
-    require(runs, Needs.of(law, (*by, *([checkpoints] if checkpoints else []))), allow)
-    if structure is not None:
-        from bayesfit.discrepancy import with_structure
+    groups = (*by, *([checkpoints] if checkpoints else []))
+    require(runs, Needs.of(law, groups), allow)
+    from bayesfit.discrepancy import with_structure
 
-        law = with_structure(law, structure, runs)
+    law = with_structure(law, structure, runs, groups)
     if checkpoints:
         from bayesfit.checkpoints import with_run_shifts
 

@@ -28,7 +28,7 @@ law = bf.law("diloco").fix(E=0)
 # The law taken for true: the run of 4 billion comes out at the edge of its band, that of 10 billion far above.
 
 # %%
-trusted = bf.fit(small, law, draws=DRAWS, seed=1)
+trusted = bf.fit(small, law, draws=DRAWS, seed=1, structure=None)
 outcome = large.table[["params", "replicas", "loss"]]
 print(trusted.forecast(large.table).table().assign(outcome=outcome["loss"]).to_string(index=False))
 

@@ -120,7 +120,7 @@ def ranked(one: Set) -> dict[str, int]:
     settings: dict[str, Any] = {
         "families": {"by": ["family"], "pooling": {"noise": "complete"}},
         "drift": {"structure": bf.Structure(scale=SCALE, scale_sd=SCALE_SD)},
-    }.get(one.model, {})
+    }.get(one.model, {"structure": None})
     runs, truth = simulated(one.seed, one.model)
     # chains one after the other: two sets are worked on side by side
     fit = bf.fit(runs, LAW, seed=one.seed, draws=1000, cores=1, progress=False, **settings)

@@ -44,7 +44,9 @@ def plain_fit() -> Fit:
     """Return a real fit of the law with the most users, on 60 simulated runs."""
     from bayesfit import fit, simulate
 
-    return fit(simulate("chinchilla", seed=1).runs, "chinchilla", draws=500, tune=500, seed=1, progress=False)
+    return fit(
+        simulate("chinchilla", seed=1).runs, "chinchilla", draws=500, tune=500, seed=1, progress=False, structure=None
+    )
 
 
 @pytest.fixture(scope="session")
@@ -53,4 +55,4 @@ def family_fit() -> Fit:
     from bayesfit import fit, simulate
 
     runs = simulate("cerebras_c", n=8, group="family", levels=3, sigma=0.005, seed=2).runs
-    return fit(runs, "cerebras_c", by=["family"], draws=500, tune=500, seed=1, progress=False)
+    return fit(runs, "cerebras_c", by=["family"], draws=500, tune=500, seed=1, progress=False, structure=None)

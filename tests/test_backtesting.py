@@ -63,7 +63,7 @@ def test_the_axis_is_compute_or_the_widest_input_or_what_was_asked() -> None:
 
 def test_a_true_law_covers_its_hidden_runs() -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=60).runs
-    found = bf.backtest(runs, "cerebras_c", draws=500, seed=1)
+    found = bf.backtest(runs, "cerebras_c", draws=500, seed=1, structure=None)
     assert found.converged
     assert len(found.origins) == 3
     assert found.summary["inside_90"] >= 0.75
@@ -131,7 +131,7 @@ def test_the_verdict_counts_a_run_that_two_cuts_hide_once(scores: pd.DataFrame) 
 def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=40).runs
     settings = {"folds": Folds(origins=2), "draws": 200, "tune": 300, "seed": 1, "resume": tmp_path}
-    first = bf.backtest(runs, "cerebras_c", **settings)
+    first = bf.backtest(runs, "cerebras_c", **settings, structure=None)
     kept = sorted(tmp_path.iterdir())
     assert len(kept) == len(first.origins) == 2
     kept[0].unlink()
@@ -142,18 +142,20 @@ def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeyp
         return refit(*given, **told)
 
     monkeypatch.setattr(backtesting, "refit", counted)
-    again = bf.backtest(runs, "cerebras_c", **settings)
+    again = bf.backtest(runs, "cerebras_c", **settings, structure=None)
     assert len(asked) == 1
     pd.testing.assert_frame_equal(again.table, first.table)
     # another seed is other work
-    bf.backtest(runs, "cerebras_c", **{**settings, "seed": 2})
+    bf.backtest(runs, "cerebras_c", **{**settings, "seed": 2}, structure=None)
     assert len(asked) == 3
 
 
 def test_origins_worked_on_at_once_give_the_same_scores() -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=40).runs
     alone, beside = (
-        bf.backtest(runs, "cerebras_c", folds=Folds(origins=2), draws=200, tune=300, seed=1, workers=workers)
+        bf.backtest(
+            runs, "cerebras_c", folds=Folds(origins=2), draws=200, tune=300, seed=1, workers=workers, structure=None
+        )
         for workers in (1, 2)
     )
     pd.testing.assert_frame_equal(alone.table, beside.table)

@@ -116,7 +116,7 @@ def test_the_public_record_is_whole() -> None:
 
 def test_a_fit_hides_its_own_runs() -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=40).runs
-    fit = bf.fit(runs, "cerebras_c", draws=300, tune=500, seed=1, progress=False)
+    fit = bf.fit(runs, "cerebras_c", draws=300, tune=500, seed=1, progress=False, structure=None)
     done = fit.backtest(folds=bf.Folds(origins=1), draws=200)
     proof = fit.forecast({"flops": 3 * runs.values("flops").max()}).certificate(done)
     own = proof.table.iloc[0]

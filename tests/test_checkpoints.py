@@ -95,13 +95,21 @@ def runs() -> bf.Runs:
 @pytest.fixture(scope="module")
 def shifted(runs: bf.Runs) -> bf.Fit:
     return bf.fit(
-        runs, "chinchilla", fixed={"E": 1.7}, checkpoints="run_name", draws=500, tune=500, seed=1, progress=False
+        runs,
+        "chinchilla",
+        fixed={"E": 1.7},
+        checkpoints="run_name",
+        draws=500,
+        tune=500,
+        seed=1,
+        progress=False,
+        structure=None,
     )
 
 
 @pytest.fixture(scope="module")
 def plain(runs: bf.Runs) -> bf.Fit:
-    return bf.fit(runs, "chinchilla", fixed={"E": 1.7}, draws=500, tune=500, seed=1, progress=False)
+    return bf.fit(runs, "chinchilla", fixed={"E": 1.7}, draws=500, tune=500, seed=1, progress=False, structure=None)
 
 
 @pytest.mark.xdist_group("checkpoints")

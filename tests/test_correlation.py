@@ -123,6 +123,7 @@ def fit() -> bf.Fit:
         tune=700,
         seed=1,
         progress=False,
+        structure=None,
     )
 
 

@@ -78,7 +78,7 @@ def test_proportions_are_read_fitted_and_forecast() -> None:
     table = pd.DataFrame({f"share_{name}": parts[:, i] for i, name in enumerate(names)}).assign(loss=loss)
     runs = bf.Runs.from_frame(table, law="mix_exp")
     assert runs.inputs == ("share_web", "share_code", "share_books")
-    fit = bf.fit(runs, "mix_exp", seed=1, draws=500, tune=500, progress=False)
+    fit = bf.fit(runs, "mix_exp", seed=1, draws=500, tune=500, progress=False, structure=None)
     apart = fit.posterior["t_web"] - fit.posterior["t_code"]
     assert float(apart.mean()) == pytest.approx(-3.0, abs=4 * float(apart.std()))
     # only differences are known: the sum of the three keeps the width of its prior
@@ -89,7 +89,11 @@ def test_proportions_are_read_fitted_and_forecast() -> None:
     band = found.interval(0.99)
     assert band["lower"].iloc[0] < truth < band["upper"].iloc[0]
     with pytest.raises(bf.DataError, match=r"share_web, share_code, share_books add up to 1\.1, expected 1"):
-        bf.fit(bf.Runs.from_frame(table.assign(share_web=table["share_web"] + 0.1), law="mix_exp"), "mix_exp")
+        bf.fit(
+            bf.Runs.from_frame(table.assign(share_web=table["share_web"] + 0.1), law="mix_exp"),
+            "mix_exp",
+            structure=None,
+        )
 
 
 @pytest.mark.parametrize(

@@ -223,9 +223,12 @@ def test_an_error_of_the_law_that_cannot_be_is_refused(structure: object, messag
 
 @pytest.fixture(scope="module")
 def bent() -> dict[str | None, bf.Fit]:
-    """Return a fit of a power law to runs that bend away from one, without and with an error of the law."""
+    """Return fits of a power law to runs that bend away from one: without an error of the law and, by default, with."""
     runs = runs_of(ladder(2, bend=BEND))
-    return {kind: bf.fit(runs, POWER, structure=kind, seed=1, draws=1000, progress=False) for kind in (None, "drift")}
+    return {
+        None: bf.fit(runs, POWER, structure=None, seed=1, draws=1000, progress=False),
+        "drift": bf.fit(runs, POWER, seed=1, draws=1000, progress=False),
+    }
 
 
 FAR = {"flops": [1e19, 1e21, 1e22]}
@@ -254,6 +257,34 @@ def test_bands_hold_where_the_exponent_drifts_and_those_of_the_plain_law_do_not(
     # by chance 12 bands of 90% hold 8 or fewer once in forty times
     assert (inside["drift"].sum(axis=0) >= 9).all(), inside["drift"].mean(axis=0)
     assert inside[None].mean() < 0.6, inside[None].mean(axis=0)
+
+
+def test_auto_drifts_where_there_is_a_record() -> None:
+    """Losses of one family by scale, from twelve runs on; all else is trusted."""
+
+    def drifts(law: bf.Law | str, runs: bf.Runs, *groups: str) -> bool:
+        return with_structure(bf.law(law), "auto", runs, groups).drifts
+
+    def simulated(law: str, n: int = 40) -> bf.Runs:
+        return bf.simulate(law, n=n, seed=1).runs
+
+    runs = simulated("chinchilla")
+    assert drifts("chinchilla", runs)
+    assert drifts("cerebras_c", simulated("cerebras_c"))
+    assert drifts(POWER, runs_of(ladder(runs=12)))
+    assert not drifts(POWER, runs_of(ladder(runs=11)))
+    assert not drifts("chinchilla", runs, "family")
+    assert not drifts(bf.law("chinchilla").with_population(find_population("public_chinchilla")), runs)
+    # an accuracy, a batch size, a curve by something else than scale
+    for law in ("log_acc_power", "hp_deepseek", "power_floor"):
+        assert not drifts(law, simulated(law))
+    table = ladder()
+    table["flops"] = 1e20
+    assert not drifts(POWER, runs_of(table))
+    # what was asked for is not decided anew
+    drifting = with_structure(POWER, "drift", runs_of(ladder()))
+    for asked in ("auto", None, "drift"):
+        assert with_structure(drifting, asked, runs_of(ladder())) is drifting
 
 
 @pytest.mark.xdist_group("discrepancy")

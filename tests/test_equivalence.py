@@ -239,7 +239,7 @@ def simulated() -> tuple[bf.Fit, dict[str, float]]:
         "sampler": sampler,
         "progress": False,
     }
-    fit = bf.fit(runs, "family_efficiency", by=["family"], **settings)
+    fit = bf.fit(runs, "family_efficiency", by=["family"], **settings, structure=None)
     return fit, ratios
 
 

@@ -42,8 +42,8 @@ def test_truth_is_recovered(plain_fit: bf.Fit) -> None:
 
 def test_same_seed_same_draws_and_other_seed_others(plain_fit: bf.Fit) -> None:
     arguments = {"draws": 500, "tune": 500, "progress": False}
-    again = bf.fit(plain_fit.runs, "chinchilla", seed=1, **arguments)
-    other = bf.fit(plain_fit.runs, "chinchilla", seed=2, **arguments)
+    again = bf.fit(plain_fit.runs, "chinchilla", seed=1, **arguments, structure=None)
+    other = bf.fit(plain_fit.runs, "chinchilla", seed=2, **arguments, structure=None)
     for name in plain_fit.posterior:
         np.testing.assert_array_equal(again.posterior[name], plain_fit.posterior[name])
     assert not np.array_equal(other.posterior["E"], plain_fit.posterior["E"])
@@ -111,17 +111,17 @@ def test_what_cannot_be_used_is_refused_before_sampling(arguments: dict, message
     table["size"] = ["big" if value > 1e9 else "small" for value in table["params"]]
     runs = bf.Runs.from_frame(table, groups=["family", "size"])
     with pytest.raises((bf.SpecError, bf.DataError), match=message):
-        bf.fit(runs, **{"law": "chinchilla", "progress": False, **arguments})
+        bf.fit(runs, **{"law": "chinchilla", "progress": False, **arguments}, structure=None)
 
 
 def test_a_ridge_of_six_runs_is_sampled_again_with_shorter_steps() -> None:
     runs = datasets.open_models()
     six = runs.select((np.array(runs.table["family"]) == "Cerebras-GPT") & (runs.values("params") < 1e10))
     settings = {"draws": 300, "tune": 300, "seed": 1, "progress": False}
-    once = bf.fit(six, "cerebras_c", **settings, sampler={"attempts": 1})
+    once = bf.fit(six, "cerebras_c", **settings, sampler={"attempts": 1}, structure=None)
     assert once.idata["sample_stats"].attrs["attempts"] == 1
     assert not once.check().passed
-    found = bf.fit(six, "cerebras_c", **settings)
+    found = bf.fit(six, "cerebras_c", **settings, structure=None)
     stats = found.idata["sample_stats"]
     assert found.check().passed
     assert stats.attrs["attempts"] > 1
@@ -131,7 +131,9 @@ def test_a_ridge_of_six_runs_is_sampled_again_with_shorter_steps() -> None:
 
 def test_a_fixed_parameter_is_not_sampled() -> None:
     runs = bf.simulate("power_floor", parameters={"E": 0.0}, seed=3).runs
-    found = bf.fit(runs, "power_floor", fixed={"E": 0}, draws=300, tune=300, seed=1, progress=False, sampler=ONCE)
+    found = bf.fit(
+        runs, "power_floor", fixed={"E": 0}, draws=300, tune=300, seed=1, progress=False, sampler=ONCE, structure=None
+    )
     assert set(found.posterior) == {"a", "alpha", "sigma"}
     assert "E" not in found.summary().index
 
@@ -185,6 +187,7 @@ def test_a_prior_against_the_data_fails_and_says_which() -> None:
         seed=1,
         sampler=ONCE,
         progress=False,
+        structure=None,
     )
     conflict = [result for result in found.check().failures if result.name == "prior-posterior conflict"]
     assert len(conflict) == 1
@@ -223,11 +226,11 @@ def test_a_level_on_its_own_equals_a_separate_fit() -> None:
     runs = simulation.runs
     arguments = {"draws": 1500, "tune": 500, "seed": 1, "progress": False, "noise": "normal", "sampler": ONCE}
     nothing = dict.fromkeys(["E", "a", "alpha", "noise"], "none")
-    together = bf.fit(runs, "cerebras_c", by=["family"], pooling=nothing, **arguments)
+    together = bf.fit(runs, "cerebras_c", by=["family"], pooling=nothing, **arguments, structure=None)
     one = runs.select(np.array(runs.table["family"]) == "family_0")
     # centre the input alike, so that the parameters mean the same
     ratio = runs.summaries()["ref.flops"] / one.summaries()["ref.flops"]
-    alone = bf.fit(one, "cerebras_c", **arguments)
+    alone = bf.fit(one, "cerebras_c", **arguments, structure=None)
     alpha = together.posterior["alpha"].sel(family="family_0")
     assert float(alpha.median()) == pytest.approx(float(alone.posterior["alpha"].median()), rel=0.04)
     amplitude = together.posterior["a"].sel(family="family_0") * ratio**alpha
@@ -240,7 +243,16 @@ def test_crossed_groups_add_on_the_link_scale() -> None:
     table["task"] = np.resize(["x", "x", "x", "y", "y", "y"], len(table))
     runs = bf.Runs.from_frame(table, inputs=["x"], groups=["family", "task"])
     found = bf.fit(
-        runs, "power_floor", by=["family", "task"], draws=100, tune=200, chains=2, seed=1, sampler=ONCE, progress=False
+        runs,
+        "power_floor",
+        by=["family", "task"],
+        draws=100,
+        tune=200,
+        chains=2,
+        seed=1,
+        sampler=ONCE,
+        progress=False,
+        structure=None,
     )
     assert found.posterior["alpha"].dims == ("chain", "draw", "family", "task")
     latent = found.idata["latent"].to_dataset()
@@ -252,7 +264,7 @@ def test_crossed_groups_add_on_the_link_scale() -> None:
 @pytest.mark.parametrize(("levels", "runs"), [(3, 10), (40, 30)])
 def test_neither_three_groups_nor_forty_diverge(levels: int, runs: int) -> None:
     simulated = bf.simulate("chinchilla", n=runs, group="family", levels=levels, sigma=0.01, seed=levels).runs
-    found = bf.fit(simulated, "chinchilla", by=["family"], seed=1, progress=False)
+    found = bf.fit(simulated, "chinchilla", by=["family"], seed=1, progress=False, structure=None)
     assert found.check().passed
     assert found.idata["sample_stats"].attrs["divergences"] == 0
 
@@ -263,10 +275,10 @@ def test_a_compiled_model_serves_other_runs_of_the_same_shape() -> None:
     second = bf.simulate("mup_width", seed=2, n=20, group="family", levels=3)
     settings = {"by": ["family"], "draws": 200, "tune": 300, "seed": 3, "progress": False, "sampler": ONCE}
     sampling._COMPILED.clear()
-    alone = bf.fit(second.runs, "mup_width", **settings)
+    alone = bf.fit(second.runs, "mup_width", **settings, structure=None)
     sampling._COMPILED.clear()
-    bf.fit(first.runs, "mup_width", **settings)
-    reused = bf.fit(second.runs, "mup_width", **settings)
+    bf.fit(first.runs, "mup_width", **settings, structure=None)
+    reused = bf.fit(second.runs, "mup_width", **settings, structure=None)
     assert len(sampling._COMPILED) == 1
     np.testing.assert_allclose(alone.posterior["alpha"].values, reused.posterior["alpha"].values, rtol=1e-6)
 
@@ -279,7 +291,9 @@ def test_a_frontier_lies_below_nearly_all_runs() -> None:
     loss = best * np.exp(0.002 * rng.standard_normal(80) + rng.exponential(0.05, 80))
     runs = bf.Runs.from_frame(pd.DataFrame({"flops": flops, "loss": loss}))
     settings = {"seed": 1, "draws": 500, "tune": 500, "progress": False}
-    fits = {kind: bf.fit(runs, "cerebras_c", noise=kind, **settings) for kind in ("frontier", "student_t")}
+    fits = {
+        kind: bf.fit(runs, "cerebras_c", noise=kind, **settings, structure=None) for kind in ("frontier", "student_t")
+    }
     medians = {kind: fit.forecast({"flops": 1e20}).expected.median().item() for kind, fit in fits.items()}
     assert medians["frontier"] == pytest.approx(2.8, rel=0.01)
     assert medians["student_t"] > 2.8 * 1.02
@@ -287,7 +301,7 @@ def test_a_frontier_lies_below_nearly_all_runs() -> None:
 
 def test_a_quantity_derived_from_held_parameters_has_no_width(plain_fit: bf.Fit) -> None:
     settings = {"draws": 200, "tune": 300, "seed": 1, "progress": False, "sampler": ONCE}
-    held = bf.fit(plain_fit.runs, "chinchilla", fixed={"a": 0.36, "alpha": 0.35}, **settings)
+    held = bf.fit(plain_fit.runs, "chinchilla", fixed={"a": 0.36, "alpha": 0.35}, **settings, structure=None)
     row = held.summary().loc["A"]
     assert row["sd"] == pytest.approx(0, abs=1e-6)
     assert row["median"] == pytest.approx(0.36 * held.runs.summaries()["ref.params"] ** 0.35)

@@ -110,6 +110,7 @@ def test_new_level_of_an_unpooled_parameter_follows_its_prior() -> None:
         seed=1,
         progress=False,
         sampler=ONCE,
+        structure=None,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bf.ConvergenceWarning)
@@ -224,7 +225,7 @@ def test_outside_the_domain_is_an_error(plain_fit: bf.Fit) -> None:
     runs = bf.Runs.from_frame(pd.DataFrame({"params": np.geomspace(9e8, 1.1e9, 20), "loss": 2.0}), allow=["units"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bf.DataWarning)
-        fit = bf.fit(runs, law, draws=300, tune=300, seed=1, progress=False, sampler=ONCE)
+        fit = bf.fit(runs, law, draws=300, tune=300, seed=1, progress=False, sampler=ONCE, structure=None)
     with pytest.raises(bf.SpecError, match="outside its domain"):
         forecast(replace(fit), {"params": 1e12}, allow_unconverged=True)
 
@@ -233,7 +234,7 @@ def test_an_equation_that_nobody_observes_can_be_forecast() -> None:
     """The critical batch of the card of steps by batch: a band without noise."""
     from bayesfit import datasets
 
-    fit = bf.fit(datasets.critical_batch(), "cbs_steps", draws=300, tune=400, seed=1, progress=False)
+    fit = bf.fit(datasets.critical_batch(), "cbs_steps", draws=300, tune=400, seed=1, progress=False, structure=None)
     found = fit.forecast({"params": ["1.2B", "7B"], "batch": 256}, output="critical_batch")
     p, refs = fit.posterior, fit.runs.summaries()
     grown = (1.2e9 / refs["ref.params"]) ** (p["q"] - p["p"])
@@ -260,7 +261,7 @@ def test_counts_are_forecast_with_the_scatter_of_their_items() -> None:
     right = rng.binomial(items, 1 / (1 + np.exp(-0.5 * np.log(params / 1e9))))
     table = pd.DataFrame({"params": params, "accuracy": right / items, "items": items})
     runs = bf.Runs.from_frame(table, law=law, n_items="items")
-    fit = bf.fit(runs, law, draws=300, tune=400, seed=1, progress=False)
+    fit = bf.fit(runs, law, draws=300, tune=400, seed=1, progress=False, structure=None)
     assert "sigma" not in fit.posterior
     found = fit.forecast(pd.DataFrame({"params": [1e9, 1e9], "n_items": [20, 2000]}))
     few, many = found.components["noise"]
@@ -268,4 +269,4 @@ def test_counts_are_forecast_with_the_scatter_of_their_items() -> None:
     assert many == pytest.approx(np.sqrt(0.25 / 2000), rel=0.1)
     assert np.isin(np.round(found.draws.values[..., 0] * 20, 9), np.arange(21)).all()
     with pytest.raises(bf.DataError, match="binomial noise of accuracy needs the number of items, 'n_items'"):
-        bf.fit(bf.Runs.from_frame(table, law=law), law)
+        bf.fit(bf.Runs.from_frame(table, law=law), law, structure=None)

@@ -36,7 +36,7 @@ def fitted() -> bf.Fit:
     df = pd.DataFrame({"family": family, "params": params, "tokens": tokens})
     df["loss"] = loss * np.exp(rng.normal(0, 0.004, len(df)))
     runs = bf.Runs.from_frame(df, inputs=["params", "tokens"], groups=["family"])
-    return bf.fit(runs, "chinchilla", by=["family"], **SMALL)
+    return bf.fit(runs, "chinchilla", by=["family"], **SMALL, structure=None)
 
 
 @pytest.fixture

@@ -100,8 +100,8 @@ def test_an_unknown_one_is_told(tmp_path) -> None:
 def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     """A study of eight runs: the band at ten times the size narrows, and the fit tells that the prior made it so."""
     runs = study(np.random.default_rng(5), runs=8)
-    plain = bf.fit(runs, "chinchilla", draws=500, tune=500, seed=1, progress=False)
-    informed = bf.fit(runs, "chinchilla", population=learnt, draws=6000, seed=1, progress=False)
+    plain = bf.fit(runs, "chinchilla", draws=500, tune=500, seed=1, progress=False, structure=None)
+    informed = bf.fit(runs, "chinchilla", population=learnt, draws=6000, seed=1, progress=False, structure=None)
     at = {"params": 1.5e10, "tokens": 2e11}
     widths = [
         float(np.subtract(*fit.forecast(at, allow_unconverged=True).interval().iloc[0][["upper", "lower"]]))
@@ -114,5 +114,7 @@ def test_few_runs_lean_on_it_and_say_so(learnt: Population) -> None:
     assert leaning.loc["sigma", "likelihood"] > 0.05
     # alpha's own is .051, at which no bound can stand; sixty runs lean on the prior half as much
     many = study(np.random.default_rng(5), runs=60)
-    less = bf.fit(many, "chinchilla", population=learnt, draws=1500, seed=1, progress=False).sensitivity()
+    less = bf.fit(
+        many, "chinchilla", population=learnt, draws=1500, seed=1, progress=False, structure=None
+    ).sensitivity()
     assert (leaning["prior"] > 1.5 * less["prior"])[["alpha", "beta"]].all()

@@ -39,7 +39,7 @@ def holds(forecast: bf.Forecast, truth: np.ndarray) -> np.ndarray:
 
 def test_chinchilla_medians_lie_inside_epochs_intervals(chinchilla_runs: bf.Runs) -> None:
     assert len(chinchilla_runs) == 240
-    found = bf.fit(chinchilla_runs, "chinchilla", seed=1, progress=False)
+    found = bf.fit(chinchilla_runs, "chinchilla", seed=1, progress=False, structure=None)
     assert found.check().passed
     assert int(found.idata["sample_stats"]["diverging"].sum()) == 0
     table = found.summary()
@@ -49,7 +49,15 @@ def test_chinchilla_medians_lie_inside_epochs_intervals(chinchilla_runs: bf.Runs
 
 def test_laplace_mode_is_epochs_optimum_within_a_standard_error(chinchilla_runs: bf.Runs) -> None:
     found = bf.fit(
-        chinchilla_runs, "chinchilla", noise="laplace", draws=200, tune=400, seed=1, progress=False, sampler=ONCE
+        chinchilla_runs,
+        "chinchilla",
+        noise="laplace",
+        draws=200,
+        tune=400,
+        seed=1,
+        progress=False,
+        sampler=ONCE,
+        structure=None,
     )
     mode, published = found.mode(), bf.law("chinchilla").published["epoch_2024"]
     for name, se in published.se.items():
@@ -62,14 +70,14 @@ def test_cerebras_covers_its_largest_model() -> None:
     small = family.select(family.values("params") < 1e10)
     held_out = family.select(family.values("params") > 1e10)
     assert (len(small), len(held_out)) == (6, 1)
-    found = bf.fit(small, "cerebras_c", seed=1, progress=False)
+    found = bf.fit(small, "cerebras_c", seed=1, progress=False, structure=None)
     assert holds(found.forecast(held_out.table[["flops"]]), held_out.values("loss")).all()
 
 
 def test_mup_width_covers_the_three_largest() -> None:
     runs = datasets.mup_width()
     first = np.arange(10) < 7
-    found = bf.fit(runs.select(first), "mup_width", seed=1, progress=False)
+    found = bf.fit(runs.select(first), "mup_width", seed=1, progress=False, structure=None)
     held_out = runs.select(~first)
     assert holds(found.forecast(held_out.table[["params"]]), held_out.values("loss")).all()
 
@@ -79,7 +87,7 @@ def test_diloco_floor_beats_no_floor_on_the_held_out_sizes() -> None:
     small, large = runs.select(runs.values("params") < 3e9), runs.select(runs.values("params") > 3e9)
     truth, error = large.values("loss"), {}
     for label, fixed in (("floor", None), ("no floor", {"E": 0.0})):
-        found = bf.fit(small, "diloco", by=["method"], fixed=fixed, seed=1, progress=False)
+        found = bf.fit(small, "diloco", by=["method"], fixed=fixed, seed=1, progress=False, structure=None)
         median = found.forecast(large.table[["params", "replicas", "method"]]).quantiles([0.5])[0.5]
         error[label] = np.abs(median.to_numpy() / truth - 1)
     assert len(truth) == 4
@@ -92,14 +100,14 @@ def test_three_corpora_pool_without_divergences_and_no_wider_than_apart(gadre_ru
     small = gadre_runs.select(gadre_runs.values("flops") < 1e20)
     large = gadre_runs.select(gadre_runs.values("params") > 6e9)
     scenarios = large.table[["params", "tokens", "flops", "dataset"]]
-    pooled = bf.fit(small, "chinchilla", by=["dataset"], seed=1, progress=False)
+    pooled = bf.fit(small, "chinchilla", by=["dataset"], seed=1, progress=False, structure=None)
     assert pooled.check().passed
     assert int(pooled.idata["sample_stats"].attrs["divergences"]) == 0
     together = width(pooled.forecast(scenarios))
     apart = []
     for corpus in small.levels("dataset"):
         one = small.select(np.array(small.table["dataset"]) == corpus)
-        alone = bf.fit(one, "chinchilla", seed=1, progress=False)
+        alone = bf.fit(one, "chinchilla", seed=1, progress=False, structure=None)
         apart += [*width(alone.forecast(scenarios[scenarios["dataset"] == corpus]))]
     assert together.mean() <= np.mean(apart)
 
@@ -115,8 +123,8 @@ def test_a_corpus_of_four_runs_borrows_strength(gadre_runs: bf.Runs) -> None:
         (gadre_runs.values("params") > 6e9) & (np.array(gadre_runs.table["dataset"]) == "RefinedWeb")
     )
     scenario = large.table[["params", "tokens", "flops", "dataset"]]
-    pooled = bf.fit(small.select(few | ~corpus), "chinchilla", by=["dataset"], seed=1, progress=False)
-    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"])
+    pooled = bf.fit(small.select(few | ~corpus), "chinchilla", by=["dataset"], seed=1, progress=False, structure=None)
+    alone = bf.fit(small.select(few), "chinchilla", seed=1, progress=False, allow=["few_runs"], structure=None)
     assert alone.check().passed
     together = pooled.forecast(scenario)
     assert holds(together, large.values("loss")).all()

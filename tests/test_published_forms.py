@@ -86,7 +86,7 @@ def test_repeated_data_cover_the_published_scales_on_their_ridge(data_dir: Path)
     assert len(runs) == 182
     published = law.paper_parameters(law.published["muennighoff_2023"].values, runs.summaries())
     inner = {name: published[name] for name in ("E", "a", "b", "alpha", "beta")}
-    found = bf.fit(runs, law, fixed=inner, noise="laplace", **QUICK)
+    found = bf.fit(runs, law, fixed=inner, noise="laplace", **QUICK, structure=None)
     assert found.check().passed
     # the scale is fitted to either, so that two parameters differ
     assert below_best(found, "muennighoff_2023", np.geomspace(0.01, 0.5, 200)) < stats.chi2(2).ppf(0.95) / 2
@@ -111,7 +111,7 @@ def test_routed_models_agree_with_clark(data_dir: Path) -> None:
         chosen = table[table["router"].isin([router, "Dense"])]
         runs = bf.Runs.from_frame(chosen, law=law, loss="loss_validation")
         assert len(runs) == count
-        found = bf.fit(runs, law, **QUICK)
+        found = bf.fit(runs, law, **QUICK, structure=None)
         assert found.check().passed, router
         assert not outside(found, law.published[f"refit_{key}"].values, 0.95), router
         paper = law.published[f"clark_2022_{key}"].values
@@ -128,7 +128,7 @@ def test_critical_batches_of_five_models(data_dir: Path) -> None:
     table = table.rename(columns={"batch_sequences": "batch", "steps_used_in_fit": "steps"})
     runs = bf.Runs.from_frame(table, law=law, groups=["model"])
     # least squares on log steps
-    found = bf.fit(runs, law, by=["model"], noise="normal", **QUICK)
+    found = bf.fit(runs, law, by=["model"], noise="normal", **QUICK, structure=None)
     assert found.check().passed
     sizes = table.drop_duplicates("model")[["params", "model"]].reset_index(drop=True)
     assert len(sizes) == 5
@@ -176,7 +176,9 @@ def test_best_clip_models_of_five_bins_have_the_published_exponents(clip_runs: b
             rows.append({"task": task, "macs": 10 ** ((low + high) / 2), "error": lowest})
     front = bf.Runs.from_frame(pd.DataFrame(rows), law=law, groups=["task"])
     assert len(front) == 20
-    found = bf.fit(front, law, by=["task"], pooling={"a": "none", "alpha": "none"}, noise="normal", **QUICK)
+    found = bf.fit(
+        front, law, by=["task"], pooling={"a": "none", "alpha": "none"}, noise="normal", **QUICK, structure=None
+    )
     assert found.check().passed
     table = found.summary(0.9)
     for task, key in CLIP.items():
@@ -195,7 +197,7 @@ def test_frontier_of_all_clip_models_has_the_published_exponents(clip_runs: bf.R
     for task, key in CLIP.items():
         runs = clip_runs.select(np.array(clip_runs.table["task"]) == task)
         assert len(runs) == 29
-        found = bf.fit(runs, law, noise="frontier", **QUICK)
+        found = bf.fit(runs, law, noise="frontier", **QUICK, structure=None)
         assert found.check().passed, task
         published = law.published[key].values["alpha"]
         assert not outside(found, {"alpha": published}, 0.9), task
@@ -227,7 +229,7 @@ def test_loss_to_loss_triples_are_those_of_log_excess(data_dir: Path) -> None:
         assert len(pairs) >= 80
         excess = pd.DataFrame({"source_loss": pairs[source], "loss": pairs[family] - floor[family]})
         runs = bf.Runs.from_frame(excess, law=law)
-        found = bf.fit(runs, law, fixed={"E0": floor[source], "E1": 0.0}, noise="normal", **QUICK)
+        found = bf.fit(runs, law, fixed={"E0": floor[source], "E1": 0.0}, noise="normal", **QUICK, structure=None)
         assert found.check().passed, family
         published = law.published[key].values
         assert published["E1"] == pytest.approx(floor[family], abs=0.006)
@@ -255,7 +257,7 @@ def test_data_mixtures_held_out_are_predicted(data_dir: Path) -> None:
         chosen = table[(table["domain"] == domain) & (table[own] > 0)].drop(columns="domain").sort_values("ratio")
         held_out = np.arange(len(chosen)) % 4 == 2
         runs = bf.Runs.from_frame(chosen[~held_out], law=law)
-        found = bf.fit(runs, law, **QUICK)
+        found = bf.fit(runs, law, **QUICK, structure=None)
         assert found.check().passed, domain
         # a constant added to every coefficient means nothing: against the other two
         draws = {name: found.posterior[name.replace("share", "t")].values.ravel() for name in shares}
@@ -285,7 +287,7 @@ def test_step_law_surface_agrees_with_its_refit(data_dir: Path) -> None:
     )
     runs = bf.Runs.from_frame(table.sort_values(["params", "tokens", "batch", "lr"])[::6], law=law)
     assert len(runs) == 289
-    found = bf.fit(runs, law, **QUICK)
+    found = bf.fit(runs, law, **QUICK, structure=None)
     assert found.check().passed
     assert not outside(found, law.published["refit_dense"].values, 0.95)
     paper = law.published["li_2025"].values
@@ -315,7 +317,7 @@ def test_overtrained_models_from_five_cheap_runs_a_corpus(gadre: pd.DataFrame) -
     law = bf.law("gadre_overtrain")
     runs = bf.Runs.from_frame(gadre[gadre["published_split"] == "fit_loss_and_error"], law=law, groups=["dataset"])
     assert len(runs) == 15
-    found = bf.fit(runs, law, by=["dataset"], noise="normal", **QUICK)
+    found = bf.fit(runs, law, by=["dataset"], noise="normal", **QUICK, structure=None)
     assert found.check().passed
     for corpus, key in CORPORA.items():
         assert not outside(found, law.published[key].values, 0.9, corpus)
@@ -347,7 +349,7 @@ def test_mean_error_from_loss_of_three_corpora(gadre: pd.DataFrame) -> None:
     runs = bf.Runs.from_frame(gadre[chosen], law=law, inputs=["loss"], groups=["dataset"])
     assert len(runs) == 18
     least_squares = bf.Noise(kind="normal", on="identity", scale=law.outputs["error"].noise.scale)
-    found = bf.fit(runs, law, by=["dataset"], noise=least_squares, **LONGER)
+    found = bf.fit(runs, law, by=["dataset"], noise=least_squares, **LONGER, structure=None)
     assert found.check().passed
     for corpus, key in CORPORA.items():
         assert not outside(found, law.published[key].values, 0.9, corpus)
@@ -376,7 +378,7 @@ def test_gemstones_exponents_lie_inside(most: float, data_dir: Path) -> None:
     hot = (table["schedule"] == "hot") & (table["loss_dataset"] == "dolma_val") & (table["tokens"] <= most)
     runs = bf.Runs.from_frame(table[hot], law="chinchilla")
     assert len(runs) == (770 if most > 1e12 else 220)
-    found = bf.fit(runs, "chinchilla", noise="laplace", **QUICK)
+    found = bf.fit(runs, "chinchilla", noise="laplace", **QUICK, structure=None)
     assert found.check().passed
     published = {name: np.exp(value) if name in "ABE" else value for name, value in GEMSTONES[most].items()}
     assert not outside(found, published, 0.95)
@@ -398,7 +400,7 @@ def test_farseer_predicts_larger_runs_better_than_chinchilla(data_dir: Path) -> 
     truth, errors = test["loss"].to_numpy(), {}
     assert (len(train), len(test)) == (400, 7)
     for name in ("farseer", "chinchilla"):
-        found = bf.fit(bf.Runs.from_frame(train, law=name), name, **QUICK)
+        found = bf.fit(bf.Runs.from_frame(train, law=name), name, **QUICK, structure=None)
         assert found.check().passed, name
         middle = beyond(found, test[["params", "tokens"]]).quantiles([0.5])[0.5].to_numpy()
         errors[name] = middle / truth - 1
@@ -431,7 +433,7 @@ def test_rectified_law_is_recovered_where_a_power_law_bends_wrong() -> None:
             table = runs.table[["examples", "loss"]].rename(columns={"examples": name})
             every = bf.Runs.from_frame(table, law=law)
             for what, fitted, scored in (("all", every, every), ("larger", every.select(early), every.select(~early))):
-                found = bf.fit(fitted, law, **LONGER)
+                found = bf.fit(fitted, law, **LONGER, structure=None)
                 assert found.check().passed, (model, law, what)
                 residuals = np.log(curve(found, scored) / scored.values("loss"))
                 deviation[law, what] = float(np.sqrt(np.mean(residuals**2)))

@@ -353,7 +353,7 @@ def pilot(data_dir: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def bending(pilot: pd.DataFrame) -> bf.Fit:
     runs = bf.Runs.from_frame(pilot, law="u_shape", groups=["task"], allow=["units"])
-    return bf.fit(runs, "u_shape", by=["task"], **QUICK)
+    return bf.fit(runs, "u_shape", by=["task"], **QUICK, structure=None)
 
 
 def test_shapes_of_the_inverse_scaling_tasks(bending: bf.Fit) -> None:
@@ -373,7 +373,7 @@ def test_shapes_of_the_inverse_scaling_tasks(bending: bf.Fit) -> None:
 def test_a_rising_law_on_the_inverse_scaling_tasks_is_called_out(pilot: pd.DataFrame) -> None:
     runs = bf.Runs.from_frame(pilot, law="log_acc_power", groups=["task"], allow=["units"])
     # one attempt: whether it converged is not the question
-    fit = bf.fit(runs, "log_acc_power", by=["task"], sampler={"attempts": 1}, **QUICK)
+    fit = bf.fit(runs, "log_acc_power", by=["task"], sampler={"attempts": 1}, **QUICK, structure=None)
     # whatever the runs do, this law says that they rise
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bf.ConvergenceWarning)
@@ -410,7 +410,7 @@ def test_tries_of_small_models_forecast_a_pass_rate_that_their_accuracy_does_not
     # a sample for every problem: no small model has a single pass, the large one has many
     assert rng.binomial(PROBLEMS, rates).tolist() == [0] * 12
     assert rng.binomial(PROBLEMS, rate[2.4e9]) > 10
-    fit = bf.fit(small_models, bf.law("passuntil").fix(q=0.0), **QUICK)
+    fit = bf.fit(small_models, bf.law("passuntil").fix(q=0.0), **QUICK, structure=None)
     assert fit.check().passed, fit.check()
     forecast = fit.forecast({"params": 2.4e9, "passes": 30}, output="pass_rate")
     assert forecast.distance[0] > 1
@@ -441,13 +441,15 @@ def test_false_alarms_of_real_fits() -> None:
         name = ("tasks", "emerging", "loss")[seed % 3]
         if name == "loss":
             found = missed_turns(
-                bf.fit(bf.simulate("cerebras_c", n=15, sigma=0.02, seed=seed).runs, "cerebras_c", **quick)
+                bf.fit(
+                    bf.simulate("cerebras_c", n=15, sigma=0.02, seed=seed).runs, "cerebras_c", **quick, structure=None
+                )
             )
         else:
             runs = (
                 emerging_tasks(seed) if name == "emerging" else monotone_tasks(1000 + seed, np.geomspace(1e19, 1e23, 8))
             )
-            found = missed_turns(bf.fit(runs, "log_acc_power", by=["task"], **quick))
+            found = missed_turns(bf.fit(runs, "log_acc_power", by=["task"], **quick, structure=None))
         alarms[name] += bool((found["prob"] >= ALARM).any())
         print(f"after {seed + 1} sets: {alarms}", flush=True)
     assert sum(alarms.values()) <= 5, alarms
@@ -463,7 +465,7 @@ def test_turns_are_found_by_real_fits() -> None:
         curves = {"bent": 0.5 - 1.5 * t**2, "plain": 0.8 * t, "slow": 0.4 * t - 1}
         tasks = {name: scored(curve, 0.15, rng) for name, curve in curves.items()}
         runs = task_runs(bf.law("log_acc_power"), tasks, np.geomspace(1e19, 1e23, 8), chance=0.0)
-        found = missed_turns(bf.fit(runs, "log_acc_power", by=["task"], **quick))
+        found = missed_turns(bf.fit(runs, "log_acc_power", by=["task"], **quick, structure=None))
         told.append(found.loc[found["prob"] >= ALARM, "task"].tolist())
         print(f"after {seed + 1} sets: {told.count(['bent'])}", flush=True)
     assert all(set(names) <= {"bent"} for names in told)

@@ -33,7 +33,7 @@ def simulated(seed: int, n: int = 40) -> bf.Runs:
 
 @pytest.fixture(scope="module")
 def fit() -> bf.Fit:
-    return bf.fit(simulated(1), "llama3_two_step", draws=1000, seed=1, progress=False)
+    return bf.fit(simulated(1), "llama3_two_step", draws=1000, seed=1, progress=False, structure=None)
 
 
 def test_every_row_counts_and_the_truth_is_found(fit: bf.Fit) -> None:

@@ -27,6 +27,7 @@ from bayesfit.cli.options import (
     Quiet,
     RunsFile,
     Seed,
+    StructureKind,
     StructureOption,
     Tasks,
 )
@@ -53,7 +54,7 @@ def backtest(
     chance: Chance = None,
     allow: Allow = None,
     prior: Priors = None,
-    structure: StructureOption = None,
+    structure: StructureOption = StructureKind.auto,
     scale: HiddenAlong = None,
     origins: Annotated[
         int, typer.Option("--origins", metavar="N", min=1, help="Cuts beyond which runs are hidden, at most.")
@@ -111,7 +112,7 @@ def backtest(
         runs,
         found,
         by=groups,
-        structure=structure.value if structure else None,
+        structure=structure.structure,
         folds=Folds(scale=scale, origins=origins, horizon=horizon),
         draws=draws,
         seed=seed or 0,

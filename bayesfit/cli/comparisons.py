@@ -27,6 +27,7 @@ from bayesfit.cli.options import (
     Quiet,
     RunsFile,
     Seed,
+    StructureKind,
     StructureOption,
     Tasks,
 )
@@ -65,7 +66,7 @@ def compare(
     noise: Annotated[
         NoiseKind | None, typer.Option("--noise", metavar="KIND", help="Noise of every law, instead of their own.")
     ] = None,
-    structure: StructureOption = None,
+    structure: StructureOption = StructureKind.none,
     leave_out: Annotated[
         str,
         typer.Option(
@@ -141,7 +142,7 @@ def compare(
         draws=draws,
         by=groups,
         noise=noise.value if noise else None,
-        structure=structure.value if structure else None,
+        structure=structure.structure,
         allow=words,
     )
     if json:

@@ -34,6 +34,7 @@ from bayesfit.cli.options import (
     RunsFile,
     Seed,
     Set,
+    StructureKind,
     StructureOption,
     Tasks,
     Unconverged,
@@ -96,7 +97,7 @@ def fit(
             help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
         ),
     ] = "",
-    structure: StructureOption = None,
+    structure: StructureOption = StructureKind.auto,
     population: Annotated[
         str | None,
         typer.Option(
@@ -176,7 +177,7 @@ def fit(
             by=groups,
             pooling=how,
             checkpoints=checkpoints,
-            structure=structure.value if structure else None,
+            structure=structure.structure,
             population=population,
             noise=noise.value if noise else None,
             fixed=fixed,
@@ -294,6 +295,12 @@ def show_fit(screen: Screen, fit: Fit) -> None:
         screen.frame(levels.iloc[:_ROWS_SHOWN], "parameter")
     if len(levels) > _ROWS_SHOWN:
         screen.result(f"and {len(levels) - _ROWS_SHOWN} more rows, which --json prints")
+    axes = dict.fromkeys(part.along for part in fit.law.parameters.values() if part.role == "structure")
+    if axes:
+        screen.result(
+            f"The law may drift along {', '.join(axes)}, and forecasts allow for it. --structure none trusts it, and "
+            "has the coefficients that papers give."
+        )
 
 
 def fit_document(fit: Fit) -> dict[str, Any]:

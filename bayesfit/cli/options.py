@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,9 +19,16 @@ class Allowed(StrEnum):
 
 
 class StructureKind(StrEnum):
-    """Kinds of a law's own error."""
+    """How a law may be wrong."""
 
+    auto = "auto"
     drift = "drift"
+    none = "none"
+
+    @property
+    def structure(self) -> Literal["auto", "drift"] | None:
+        """As `bayesfit.fit` has it."""
+        return {"auto": "auto", "drift": "drift", "none": None}[self.value]
 
 
 class NoiseKind(StrEnum):
@@ -75,11 +82,12 @@ Horizon = Annotated[
     float, typer.Option("--horizon", metavar="DECADES", help="How far beyond each cut runs are scored.")
 ]
 StructureOption = Annotated[
-    StructureKind | None,
+    StructureKind,
     typer.Option(
         "--structure",
         metavar="KIND",
-        help="How the law may be wrong: drift, an error of its own that widens beyond the runs. None by default.",
+        help="How the law may be wrong: drift, an error of its own that widens beyond the runs; none, which trusts it; "
+        "auto, drift for the loss of one family by compute, parameters or tokens, from twelve runs on.",
     ),
 ]
 By = Annotated[

@@ -12,7 +12,7 @@ from tests.cli.terminal import run
 
 pytestmark = pytest.mark.xdist_group("cli")
 
-QUICK = ("--draws", 200, "--origins", 2, "--seed", 1, "--workers", 1)
+QUICK = ("--draws", 200, "--origins", 2, "--seed", 1, "--workers", 1, "--structure", "none")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_formula_takes_its_priors(table: Path) -> None:
     [
         (("--horizon", "-1"), "origins and horizon must be positive"),
         (("--scale", "flop"), "the scale must be a positive input, found 'flop' (did you mean 'flops'?)"),
-        (("--structure", "wrong"), "is not one of 'drift'"),
+        (("--structure", "wrong"), "is not one of 'auto'"),
         (("--out", "figure.txt"), "figure.txt"),
     ],
 )

@@ -38,7 +38,7 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
     ladder(runs=3, checkpoints=4).to_csv(table, index=False)
     for option, name, message, code in (
         ("--checkpoints", "run_nam", "no column 'run_nam' (did you mean 'run_name'?)", 1),
-        ("--structure", "drfit", "'drfit' is not one of 'drift'", 2),
+        ("--structure", "drfit", "'drfit' is not one of 'auto'", 2),
         ("--population", "publik", "there is no population 'publik'", 2),
     ):
         told = run("fit", table, "--law", "chinchilla", option, name, "--out", tmp_path / "f.nc", code=code)

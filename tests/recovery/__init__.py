@@ -32,7 +32,7 @@ def recover(name: str, sets: int = SETS, cores: int | None = None) -> pd.DataFra
     rows, failed = [], 0
     for seed in range(sets):
         simulation = bf.simulate(law, seed=seed)
-        fit = bf.fit(simulation.runs, law, draws=1000, tune=500, cores=cores, seed=seed, progress=False)
+        fit = bf.fit(simulation.runs, law, draws=1000, tune=500, cores=cores, seed=seed, progress=False, structure=None)
         failed += not fit.check().passed
         table = fit.summary(PROB)
         truth = {**simulation.truth, **dict.fromkeys(law.sigmas.values(), law.recovery.sigma)}

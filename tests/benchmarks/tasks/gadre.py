@@ -45,7 +45,15 @@ def results(folder: Path, seed: int = 0) -> pd.DataFrame:
     test = table[table["published_split"] == "test"].reset_index(drop=True)
     runs = bf.Runs.from_frame(table[first], law="gadre_overtrain", groups=["dataset"])
     losses = bf.fit(
-        runs, "gadre_overtrain", by=["dataset"], noise="normal", draws=1500, tune=1000, seed=seed, **SAMPLING
+        runs,
+        "gadre_overtrain",
+        by=["dataset"],
+        noise="normal",
+        draws=1500,
+        tune=1000,
+        seed=seed,
+        **SAMPLING,
+        structure=None,
     )
     small = table[first | (table["published_split"] == "fit_error_only")]
     errors = bf.fit(
@@ -58,6 +66,7 @@ def results(folder: Path, seed: int = 0) -> pd.DataFrame:
         tune=1000,
         seed=seed,
         **SAMPLING,
+        structure=None,
     )
     with far_and_unchecked():
         larger = losses.forecast(test[["params", "tokens", "dataset"]], allow_unconverged=True)

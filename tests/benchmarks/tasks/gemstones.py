@@ -108,8 +108,8 @@ def fitted(table: pd.DataFrame, seed: int) -> tuple[bf.Fit, bf.Fit]:
     each = bf.Runs.from_frame(chosen, law=second, inputs=["loss", "floor"], groups=["task"])
     settings = {"seed": seed, "sampler": {"attempts": 1}, **SAMPLING}
     return (
-        bf.fit(once, first, checkpoints="model", draws=1200, tune=600, **settings),
-        bf.fit(each, second, by=["task"], draws=500, tune=500, **settings),
+        bf.fit(once, first, checkpoints="model", draws=1200, tune=600, **settings, structure=None),
+        bf.fit(each, second, by=["task"], draws=500, tune=500, **settings, structure=None),
     )
 
 

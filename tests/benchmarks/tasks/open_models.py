@@ -109,6 +109,7 @@ def fitted(train: pd.DataFrame, seed: int, draws: int = 1200, tune: int = 600) -
         seed=seed,
         sampler={"attempts": 1},
         **SAMPLING,
+        structure=None,
     )
 
 
