@@ -123,12 +123,18 @@ def with_structure(law: Law, structure: Structure | Kind | Auto | None, runs: Ru
     Raises
     ------
     SpecError
-        If there is no axis along which runs differ.
+        If there is no axis along which runs differ, or the kind is unknown.
     """
     if structure == "auto":
         structure = None if groups else _usual(law, runs)
     if structure is None or law.drifts:
         return law
+    if isinstance(structure, str) and structure not in get_args(Kind):
+        known = (*get_args(Auto), *get_args(Kind))
+        raise SpecError(
+            f"structure '{structure}' is unknown{nearest(structure, known)}; known: {', '.join(known)}, or None to "
+            "trust the law"
+        )
     told = Structure(kind=structure) if isinstance(structure, str) else structure
     axes = told.axes or (_axis(law, runs),)
     for axis in axes:

@@ -207,7 +207,7 @@ def test_fits_teach_a_track_record(bent: dict[str | None, bf.Fit]) -> None:
 @pytest.mark.parametrize(
     ("structure", "message"),
     [
-        ("drfit", "structure 'drfit' is unknown .*did you mean 'drift'"),
+        ("drfit", "structure 'drfit' is unknown .*did you mean 'drift'.*known: auto, drift, or None to trust the law"),
         (bf.Structure(along="tokens"), "must be a formula over inputs of law power"),
         (bf.Structure(along="flops/flops"), "must be positive and differ between runs; found 1 to 1"),
     ],
