@@ -272,7 +272,7 @@ def refit(
         by=by,
         pooling=pooling,
         checkpoints=checkpoints,
-        # of its own where it has one
+        # the law of a study comes with a path or without
         structure=None,
         draws=draws,
         tune=tune,

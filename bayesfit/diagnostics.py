@@ -261,10 +261,12 @@ def _about_centre(law: Law, name: str) -> str:
 def _about_spread(law: Law, plan: ParameterPlan, group: str, median: float) -> str:
     """Return what to do about levels or knots that lie nearer together or further apart than their prior has it."""
     if plan.knots is not None:
+        expected = "say how far the law may drift, structure=bayesfit.Structure(scale=..., scale_sd=...)"
+        if median < plan.spread:
+            return expected
         return (
-            f"compare other laws, since studies on record were not off theirs like this ({median:.2g} where "
-            f"{plan.spread:.2g} is usual); if this one is to stay, say how far it may drift, "
-            "structure=bayesfit.Structure(scale=..., scale_sd=...)"
+            f"compare other laws, since this one drifts off its runs by a path of scale {median:.2g} where "
+            f"{plan.spread:.2g} was expected; if it is to stay, {expected}"
         )
     if ":" in group:
         return f"leave out the interaction {group}"

@@ -29,9 +29,9 @@ Bands = Literal["plain law", "path alone", "drift"]
 
 #: Standard deviation of the log of a scale that is named.
 _SCALE_SD = 0.8
-#: Fewest runs with which a law drifts unless told: studies that bands were tested on have as many, and with half of
-#: them a path takes a minute of sampling to say nothing.
-FEWEST_RUNS = 12
+#: Fewest runs with which a law drifts unless told: studies that bands were tested on have as many, and with eight a
+#: path took a minute of sampling to say next to nothing.
+_FEWEST_RUNS = 12
 #: Axes by preference: what a law reads of them decides.
 _AXES = (("flops", "flops"), ("params*tokens", "params tokens"), ("params", "params"), ("tokens", "tokens"))
 
@@ -125,16 +125,16 @@ def with_structure(law: Law, structure: Structure | Kind | Auto | None, runs: Ru
     SpecError
         If there is no axis along which runs differ, or the kind is unknown.
     """
-    if structure == "auto":
-        structure = None if groups else _usual(law, runs)
-    if structure is None or law.drifts:
-        return law
-    if isinstance(structure, str) and structure not in get_args(Kind):
-        known = (*get_args(Auto), *get_args(Kind))
+    known = (*get_args(Auto), *get_args(Kind))
+    if isinstance(structure, str) and structure not in known:
         raise SpecError(
             f"structure '{structure}' is unknown{nearest(structure, known)}; known: {', '.join(known)}, or None to "
             "trust the law"
         )
+    if structure == "auto":
+        structure = None if groups else _usual(law, runs)
+    if structure is None or law.drifts:
+        return law
     told = Structure(kind=structure) if isinstance(structure, str) else structure
     axes = told.axes or (_axis(law, runs),)
     for axis in axes:
@@ -189,7 +189,7 @@ def _names(axes: tuple[str, ...]) -> list[str]:
 def _usual(law: Law, runs: Runs) -> Kind | None:
     """Return what ``"auto"`` stands for, without groups."""
     of_loss = [*law.outputs] == ["loss"] and drifts_on(law.outputs["loss"].noise) == "log"
-    if not of_loss or law.population is not None or len(runs) < FEWEST_RUNS:
+    if not of_loss or law.population is not None or len(runs) < _FEWEST_RUNS:
         return None
     axis = _scale_axis(law)
     return "drift" if axis and not _not_an_axis(axis, law, runs) else None

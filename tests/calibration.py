@@ -118,7 +118,7 @@ class Set:
 def ranked(one: Set) -> dict[str, int]:
     """Return the rank of every truth among the draws, and whether checks failed."""
     settings: dict[str, Any] = {
-        "families": {"by": ["family"], "pooling": {"noise": "complete"}},
+        "families": {"by": ["family"], "pooling": {"noise": "complete"}, "structure": None},
         "drift": {"structure": bf.Structure(scale=SCALE, scale_sd=SCALE_SD)},
     }.get(one.model, {"structure": None})
     runs, truth = simulated(one.seed, one.model)

@@ -285,6 +285,8 @@ def test_auto_drifts_where_there_is_a_record() -> None:
     drifting = with_structure(POWER, "drift", runs_of(ladder()))
     for asked in ("auto", None, "drift"):
         assert with_structure(drifting, asked, runs_of(ladder())) is drifting
+    with pytest.raises(bf.SpecError, match="structure 'drfit' is unknown"):
+        with_structure(drifting, "drfit", runs_of(ladder()))  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.xdist_group("discrepancy")
@@ -292,12 +294,14 @@ def test_a_law_far_off_its_runs_is_told_to_be_compared(bent: dict[str | None, bf
     """A path a hundred times what studies had: its scale is no parameter of the law, which is what to look at."""
     fit = bent["drift"]
     assert fit.check().passed
-    far = changed(fit, "posterior", loss_drift_sd_knot=100 * fit.posterior["loss_drift_sd_knot"].values)
-    (conflict,) = diagnose(far.idata, far.law, far.plans).failures
-    assert "for loss_drift_sd_knot" in conflict.found
-    assert "compare other laws" in conflict.advice
-    assert "structure=bayesfit.Structure(scale=..., scale_sd=...)" in conflict.advice
-    assert "priors=" not in conflict.advice
+    for factor in (100, 0.001):
+        far = changed(fit, "posterior", loss_drift_sd_knot=factor * fit.posterior["loss_drift_sd_knot"].values)
+        (conflict,) = diagnose(far.idata, far.law, far.plans).failures
+        assert "for loss_drift_sd_knot" in conflict.found
+        # a law that drifts less than expected is not a bad one
+        assert ("compare other laws" in conflict.advice) == (factor > 1)
+        assert "structure=bayesfit.Structure(scale=..., scale_sd=...)" in conflict.advice
+        assert "priors=" not in conflict.advice
 
 
 @pytest.mark.xdist_group("discrepancy")
