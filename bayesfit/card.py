@@ -235,7 +235,8 @@ class Law:
     derived
         What papers report, from our centred parameters.
     from_paper
-        The way back: each parameter from a paper's coefficients (the same name where none is given).
+        The way back: each parameter from a paper's coefficients (the same name where none is given). Formulas may use
+        those above them; one that makes no parameter is a step on the way.
     title, summary, aliases, reference, kind
         For people, and for finding it.
     verified
@@ -515,10 +516,14 @@ class Law:
         A parameter that `from_paper` cannot make from them is taken under its own name.
         """
         known = {**coefficients, **refs}
+        made = {}
+        for name, formula in self.from_paper.items():
+            if formula.names <= known.keys():
+                made[name] = known[name] = float(formula.evaluate(known))
         values = {}
         for name in self.parameters:
-            if name in self.from_paper and self.from_paper[name].names <= known.keys():
-                values[name] = float(self.from_paper[name].evaluate(known))
+            if name in made:
+                values[name] = made[name]
             elif name in coefficients:
                 values[name] = float(coefficients[name])
             elif name in self.fixed:

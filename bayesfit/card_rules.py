@@ -62,16 +62,33 @@ def validate(law: Law) -> None:
     for name, derived in law.derived.items():
         derived.formula.check({*law.parameters, *law.sigmas.values(), *summaries, *earlier})
         earlier.append(name)
-    for name in (*law.fixed, *law.from_paper):
+    for name in law.fixed:
         if name not in law.parameters:
             raise SpecError(f"law {law.id}: no parameter '{name}'{nearest(name, law.parameters)}")
-    for formula in law.from_paper.values():
-        formula.check({*law.parameters, *law.derived, *summaries})
+    _validate_way_back(law, summaries)
     for bound in (law.limits.floor, law.limits.ceiling):
         if bound:
             parse_expression(bound).check({*law.parameters, *law.inputs, *summaries})
     _validate_evidence(law)
     _validate_checks(law)
+
+
+def _validate_way_back(law: Law, summaries: set[str]) -> None:
+    """Refuse formulas of `from_paper` that use what is not known there, or that lead to no parameter."""
+    steps: list[str] = []
+    for name, formula in law.from_paper.items():
+        formula.check({*law.parameters, *law.derived, *summaries, *steps})
+        if name in law.parameters:
+            continue
+        later = list(law.from_paper)[list(law.from_paper).index(name) + 1 :]
+        if not any(name in law.from_paper[other].names for other in later):
+            raise SpecError(
+                f"law {law.id}: from_paper has no parameter '{name}'{nearest(name, law.parameters)}, and no formula "
+                f"below it uses it"
+            )
+        if name in law.derived or name in summaries or not _IDENTIFIER.fullmatch(name) or name in FUNCTIONS:
+            raise SpecError(f"law {law.id}: '{name}' cannot be the name of a step of from_paper")
+        steps.append(name)
 
 
 def _validate_parameter(law: Law, name: str, parameter: Parameter, summaries: set[str]) -> None:

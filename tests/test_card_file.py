@@ -152,7 +152,9 @@ WRONG = {
     # derived quantities and the way back
     "derived from what comes later": ('"a*ref.params**alpha"', '"exp(log_A)"', "unknown name 'log_A'"),
     "derived from an input": ('"log(A)"', '"log(params)"', "unknown name 'params'"),
-    "way back to nothing": ('a = "A*ref', 'b = "A*ref', "no parameter 'b'"),
+    "way back to nothing": ('a = "A*ref', 'b = "A*ref', "no parameter 'b', and no formula below it uses it"),
+    "way back by a step below": ("[from_paper]", '[from_paper]\nE = "1.5*c"\nc = "1"', "unknown name 'c'"),
+    "way back by a name that is taken": ("[from_paper]", '[from_paper]\nlog_A = "1"\nE = "log_A"', "'log_A' cannot be"),
     "way back from nothing": ('"A*ref.params**-alpha"', '"AA*ref.params**-alpha"', "unknown name 'AA'"),
     "fixed parameter unknown": ("[from_paper]", "[fixed]\nalpa = 1\n[from_paper]", "'alpa' (did you mean 'alpha'?)"),
     # evidence

@@ -20,6 +20,7 @@ from matplotlib.mathtext import MathTextParser
 from bayesfit.card import Law, check_values, derived_values, expected
 from bayesfit.card_file import card_toml, read_card
 from bayesfit.catalog import search
+from bayesfit.errors import SpecError
 from bayesfit.expression import parse_expression
 from bayesfit.priors import NUMPY_LINKS, ResolvedPrior
 from bayesfit.runs import summaries_of
@@ -250,22 +251,20 @@ def test_the_readme_lists_every_card() -> None:
 
 def paper_coefficients(law: Law) -> list[Mapping[str, float]]:
     """Return every whole set of coefficients that the card gives in a paper's notation, in its checks too."""
-    told = [entry.values for entry in law.published.values() if entry.values.keys() >= needed_of(law, entry.values)]
+    told = [entry.values for entry in law.published.values() if whole(law, entry.values)]
     told += [check.parameters for check in law.checks if check.parameters.keys() & law.derived.keys()]
     if not told:
         pytest.skip("the card gives none in a paper's notation")
     return told
 
 
-def needed_of(law: Law, given: Mapping[str, float]) -> set[str]:
-    """Return what is missing of a set of coefficients for it to give every parameter."""
-    summaries = next(centres(law))
-    missing = set()
-    for name in law.parameters:
-        made = name in law.from_paper and law.from_paper[name].names <= {*given, *summaries}
-        if not (made or name in given or name in law.fixed):
-            missing.add(name)
-    return missing
+def whole(law: Law, given: Mapping[str, float]) -> bool:
+    """Say whether a set of coefficients gives every parameter."""
+    try:
+        law.paper_parameters(given, next(centres(law)))
+    except SpecError:
+        return False
+    return True
 
 
 def centres(law: Law) -> Iterator[dict[str, float]]:
