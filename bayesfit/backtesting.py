@@ -335,7 +335,9 @@ def backtest(
     """
     from bayesfit.catalog import law as find
     from bayesfit.discrepancy import bands_of, with_structure
+    from bayesfit.runs import check_runs
 
+    check_runs(runs)
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)

@@ -282,7 +282,9 @@ def compare_laws(
     import secrets
 
     from bayesfit.catalog import law as find
+    from bayesfit.runs import check_runs
 
+    check_runs(runs)
     named = laws if isinstance(laws, Mapping) else {name: name for name in laws}
     found = {name: find(law) for name, law in named.items()}
     if not found:

@@ -301,7 +301,9 @@ def fit(
         For a law, prior, pooling or setting that cannot be used.
     """
     from bayesfit.catalog import law as find
+    from bayesfit.runs import check_runs
 
+    check_runs(runs)
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)

@@ -484,6 +484,17 @@ def check_allow(allow: Collection[str]) -> None:
             )
 
 
+def check_runs(runs: object) -> None:
+    """Refuse what is not `Runs`: a table has no roles yet, and a path was not read."""
+    if isinstance(runs, Runs):
+        return
+    kind = f"{type(runs).__module__.partition('.')[0]}.{type(runs).__name__}".removeprefix("builtins.")
+    remedy = "make runs of it with bf.Runs.from_frame(table, law='chinchilla', groups=['family'])"
+    if isinstance(runs, str | Path):
+        remedy = f"read the file with bf.Runs.from_csv({str(runs)!r}, law='chinchilla', groups=['family'])"
+    raise SpecError(f"expected runs, bayesfit.Runs, found {kind}; {remedy}, its law and groups as yours are")
+
+
 def _existing(path: str | Path) -> None:
     if not isinstance(path, str | Path):
         raise SpecError(f"expected the path of a file, found {type(path).__name__}; a table goes to Runs.from_frame")

@@ -14,6 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bayesfit as bf
 from bayesfit.cells import read_numbers
 from bayesfit.errors import DataError, DataWarning, FormulaError, SpecError
 from bayesfit.needs import Needs, require
@@ -582,3 +583,18 @@ def test_a_column_with_holes_that_the_law_does_not_need_is_left_out() -> None:
         Runs.from_frame(table, law="kaplan_n", inputs=["params", "flops"])
     with pytest.raises(DataError, match="params"):
         Runs.from_frame(table.assign(params=[1e8, None, 4e8]), law="kaplan_n")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (pd.DataFrame({"params": [1.0]}), "found pandas.DataFrame; make runs of it with bf.Runs.from_frame(table,"),
+        ("runs.csv", "found str; read the file with bf.Runs.from_csv('runs.csv',"),
+        ([1.0], "found list; make runs of it"),
+    ],
+)
+@pytest.mark.parametrize("verb", [bf.fit, bf.backtest, bf.compare_laws])
+def test_what_is_not_runs_is_refused_with_the_way_to_make_them(verb: Any, given: Any, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        verb(given, ["chinchilla"] if verb is bf.compare_laws else "chinchilla")
+    assert message in str(caught.value)
