@@ -100,6 +100,9 @@ class Parameter:
         of its log.
     along
         For a ``"structure"`` parameter: a formula over inputs, along whose decades its path drifts.
+    above
+        A parameter that this one must exceed for the law to be one, as a ceiling its floor: levels of a group that no
+        run has are drawn so. Priors see to it in levels that have runs.
     unit, about, symbol
         For people.
     dim
@@ -112,6 +115,7 @@ class Parameter:
     spread: float | None = None
     spread_sd: float = 0.0
     along: str = ""
+    above: str = ""
     unit: str = "1"
     about: str = ""
     symbol: str = ""

@@ -111,6 +111,12 @@ def _validate_parameter(law: Law, name: str, parameter: Parameter, summaries: se
             f"law {law.id}: {name} has the role {parameter.role!r} and along = {parameter.along!r}; a parameter that "
             f"drifts needs the role 'structure' and the axis it drifts along, and no other has one"
         )
+    below = law.parameters.get(parameter.above)
+    if parameter.above and (below is None or below is parameter or below.dim or parameter.dim):
+        raise SpecError(
+            f"law {law.id}: {name} has above = '{parameter.above}'{nearest(parameter.above, law.parameters)}; expected "
+            "another parameter, and vectors have no order"
+        )
     if parameter.along:
         parse_expression(parameter.along).check(law.inputs)
 

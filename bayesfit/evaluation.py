@@ -15,7 +15,6 @@ from bayesfit.correlation import correlated_of, correlations
 from bayesfit.errors import SpecError
 from bayesfit.expression import SEEN
 from bayesfit.knots import LABELS, owner_of
-from bayesfit.outer import floors_and_levels
 from bayesfit.pooling import ParameterPlan, spread_name
 from bayesfit.priors import NUMPY_LINKS
 from bayesfit.runs import level_names
@@ -69,16 +68,18 @@ def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:
 
 
 def _draws_again(fit: Fit, latent: xr.Dataset, table: pd.DataFrame) -> Again:
-    """Return how often each level never seen is drawn anew, so that its floors lie below its levels.
+    """Return how often each level never seen is drawn anew, until its parameters are in the order that the law needs.
 
-    So its parameters follow the population where the law is one, as those of levels that were seen do.
+    A floor above its ceiling turns a law over, or has it fall without end. The priors of levels that were seen see to
+    the order; one never seen has floor and ceiling from two populations, and follows them where the law is one.
 
     Raises
     ------
     SpecError
         If hardly any draw of the population is a law.
     """
-    pairs, plans = floors_and_levels(fit.law), {plan.name: plan for plan in fit.plans}
+    pairs = [(part.above, name) for name, part in fit.law.parameters.items() if part.above]
+    plans = {plan.name: plan for plan in fit.plans}
     groups = {group for pair in pairs for name in pair if name in plans for group in plans[name].dims}
     shape = latent.sizes["chain"], latent.sizes["draw"]
     again = {
@@ -98,15 +99,17 @@ def _draws_again(fit: Fit, latent: xr.Dataset, table: pd.DataFrame) -> Again:
         return _at_scenarios(fit, plans[name], latent, table, again) if name in plans else fit.law.fixed[name]
 
     for _ in range(_MOST_AGAIN):
-        wrong = [(grid | ~(value(level) > value(floor))).transpose(*grid.dims).values for floor, level in pairs]
+        wrong = [(grid | ~(value(upper) > value(lower))).transpose(*grid.dims).values for lower, upper in pairs]
         bad = np.any(wrong, axis=0)
         if not bad.any():
             return again
         for key, count in again.items():
             count += bad[..., rows[key]].any(axis=-1)
+    order = ", ".join(f"{upper} above {lower}" for lower, upper in pairs)
     raise SpecError(
-        f"law {fit.law.id} is hardly ever a law at a level that the fit never saw: its floor lies above its level in "
-        f"{_MOST_AGAIN} draws of the populations; pool the floor completely, or name a level that was fitted"
+        f"law {fit.law.id} is hardly ever a law at a level that the fit never saw: it needs {order}, and "
+        f"{_MOST_AGAIN} draws of the populations were not so; pool one of them completely, or name a level that was "
+        "fitted"
     )
 
 

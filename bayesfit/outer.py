@@ -61,6 +61,7 @@ def with_outer_exponent(law: Law) -> Law:
         levels[level] = Parameter(
             prior=Prior.parse(f"LogitNormal(-1, 1.5, min.{name}, 2*max.{name})"),
             role="location",
+            above=floor,
             unit=law.outputs[name].unit,
             about=f"{name} at the geometric mean of the inputs",
         )
@@ -83,21 +84,6 @@ def with_outer_exponent(law: Law) -> Law:
         checks=(),
         recovery=None,
     )
-
-
-def floors_and_levels(law: Law) -> list[tuple[str, str]]:
-    """Return the floor and the level of each output that has an outer exponent: the floor must be the lower.
-
-    Were it not, the exponent would be negative and the law would fall without end. The priors of each level of a group
-    see to it; a level never seen has its floor and its level from two populations.
-    """
-    found = []
-    for level in map(level_name, law.outputs):
-        if level in law.parameters:
-            (equation,) = (one for one in law.equations if level in one.expression.names)
-            (floor,) = (equation.expression.names & law.parameters.keys()) - {level}
-            found.append((floor, level))
-    return found
 
 
 def level_name(output: str) -> str:

@@ -146,6 +146,8 @@ WRONG = {
     "prior on a parameter": ("(log(0.3), 0.6)", "(log(E), 0.6)", "a prior may use numbers and data summaries"),
     "prior on an unknown column": ("min.loss)", "min.acc)", "uses min.acc, which is not a summary of its inputs"),
     "spread of nothing": ("spread = 0.4", "spread = 0", "spread of a must be positive, found 0"),
+    "above nothing": ("spread = 0.4", 'above = "alpa"', "a has above = 'alpa' (did you mean 'alpha'?); expected"),
+    "above itself": ("spread = 0.4", 'above = "a"', "a has above = 'a'"),
     # noise
     "unknown noise": ('"laplace"', '"laplac"', "noise kind 'laplac' is unknown (did you mean 'laplace'?)"),
     "noise of either sign": ("HalfNormal(0.1)", "Normal(0, 0.1)", "the noise scale needs a positive prior"),

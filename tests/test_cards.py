@@ -198,6 +198,16 @@ def test_priors_resolve_and_cover_the_recovery_truth(law: Law) -> None:
         assert abs(z) < 3, f"the true {name} lies {z:.1f} standard deviations out in its prior"
 
 
+def test_priors_keep_parameters_in_the_order_that_the_law_needs(law: Law) -> None:
+    pairs = [(part.above, name) for name, part in law.parameters.items() if part.above]
+    if not pairs:
+        pytest.skip("the card needs none")
+    _, summaries = simulated(law)
+    for draw in prior_draws(law, resolved(law, summaries), 10 * DRAWS, np.random.default_rng(3)):
+        known = {**law.fixed, **draw}
+        assert all(known[upper] > known[lower] for lower, upper in pairs)
+
+
 def test_prior_draws_give_plausible_outputs(law: Law) -> None:
     inputs, summaries = simulated(law)
     rng = np.random.default_rng(2)

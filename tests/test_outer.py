@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayesfit as bf
 from bayesfit import evaluation
-from bayesfit.diagnostics import diagnose
+from bayesfit.diagnostics import Diagnostics, diagnose
 from bayesfit.errors import SpecError
 from bayesfit.outer import with_outer_exponent
+from bayesfit.pooling import Pooling
+from tests.posteriors import CHAINS, DRAWS, made_fit
 from tests.test_fit import ONCE, changed
 
 POINT = {"E": 1.7, "a": 0.5, "b": 0.4, "alpha": 0.34, "beta": 0.28}
@@ -126,11 +131,12 @@ def test_a_family_never_seen_has_its_floor_below_its_level(monkeypatch: pytest.M
     np.testing.assert_allclose(alone[:, 0], found[:, 1], rtol=1e-12)
     with monkeypatch.context() as once:
         once.setattr(evaluation, "_MOST_AGAIN", 1)
-        with pytest.raises(SpecError, match="its floor lies above its level in 1 draws of the populations"):
+        with pytest.raises(SpecError, match="it needs loss_level above E, and 1 draws of the populations were not so"):
             law_of(ahead)
     # drawn as they come some are no law, and no band is made of them in silence
     scenarios = fit.forecast(ahead, allow_unconverged=True).scenarios
-    monkeypatch.setattr(evaluation, "floors_and_levels", lambda law: [])
+    unordered = {name: replace(part, above="") for name, part in fit.law.parameters.items()}
+    fit = replace(fit, law=replace(fit.law, parameters=unordered))
     values, _ = evaluation.law_values(fit, scenarios)
     unchecked = values["loss_law"].transpose("chain", "draw", "scenario").values.reshape(-1, len(scenarios))
     lawful = (unchecked > 0).all(axis=1)
@@ -139,3 +145,37 @@ def test_a_family_never_seen_has_its_floor_below_its_level(monkeypatch: pytest.M
     # so far below zero that it is no number, or only no loss
     with pytest.raises(SpecError, match=r"has no finite value|where its noise, which acts on the log, has no value"):
         fit.forecast(ahead, allow_unconverged=True)
+
+
+def test_a_curve_never_seen_has_its_ceiling_above_its_floor() -> None:
+    """What holds for levels of an outer exponent holds for any two parameters that a card puts in order."""
+    law = bf.law("m4")
+    table = pd.DataFrame({"x": np.tile(np.geomspace(1e3, 1e7, 6), 2), "curve": np.repeat(["hard", "easy"], 6)})
+    table["loss"] = np.tile(np.linspace(0.9, 0.3, 6), 2) * np.repeat([1.0, 0.05], 6)
+    runs = bf.Runs.from_frame(table, law=law, groups=["curve"])
+    rng, shape = np.random.default_rng(0), (CHAINS, DRAWS)
+    fit = made_fit(runs, law, {"E": 0.0, "eps_0": 0.0, "t": 0.0, "alpha": 1.0, "c": 0.3, "sigma": 0.02})
+    # two curves that are far apart, so that floor and ceiling of a third may be anywhere
+    rest = dict.fromkeys(("t", "alpha", "c", "noise"), "complete")
+    posterior, latent = fit.posterior.copy(), fit.idata["latent"].to_dataset().copy()
+    for name in ("E", "eps_0"):
+        posterior[f"{name}_sd_curve"] = xr.full_like(posterior["t"], 3.0)
+        latent[f"{name}_location"] = xr.zeros_like(posterior["t"])
+        offsets = rng.normal(size=(*shape, 2))
+        latent[f"{name}_offset_curve"] = xr.DataArray(
+            offsets, dims=("chain", "draw", "curve"), coords={"curve": ["hard", "easy"]}
+        )
+    idata = xr.DataTree.from_dict({"posterior": posterior, "latent": latent})
+    fit = replace(fit, idata=idata, pooling=Pooling(by=("curve",), how=rest))
+    fit.__dict__["_diagnostics"] = Diagnostics(results=())
+
+    def falls(fit: bf.Fit) -> np.ndarray:
+        scenarios = fit.forecast({"x": [1e3, 1e7], "curve": "new"}, allow_unconverged=True).scenarios
+        values, _ = evaluation.law_values(fit, scenarios)
+        return (values["loss"].diff("scenario") < 0).values
+
+    assert falls(fit).all()
+    unordered = {name: replace(part, above="") for name, part in law.parameters.items()}
+    turned = replace(fit, law=replace(law, parameters=unordered))
+    turned.__dict__["_diagnostics"] = Diagnostics(results=())
+    assert 0.05 < 1 - falls(turned).mean() < 0.5

@@ -187,7 +187,11 @@ def second_step(fit: Fit, first: str) -> Fit:
             # its range is no measure of distance from the runs, which have it as an output
             given: Input(about=about.about, unit=about.unit, symbol=about.symbol, support="real"),
         },
-        parameters={name: part for name, part in law.parameters.items() if name in used},
+        parameters={
+            name: replace(part, above=part.above if part.above in used else "")
+            for name, part in law.parameters.items()
+            if name in used
+        },
         fixed={name: value for name, value in law.fixed.items() if name in used},
         derived={},
         from_paper={},
