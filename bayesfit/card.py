@@ -102,7 +102,7 @@ class Parameter:
         For a ``"structure"`` parameter: a formula over inputs, along whose decades its path drifts.
     above
         A parameter that this one must exceed for the law to be one, as a ceiling its floor: levels of a group that no
-        run has are drawn so. Priors see to it in levels that have runs.
+        run has are drawn so. Where there are runs, they and the priors see to it.
     unit, about, symbol
         For people.
     dim

@@ -70,8 +70,8 @@ def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:
 def _draws_again(fit: Fit, latent: xr.Dataset, table: pd.DataFrame) -> Again:
     """Return how often each level never seen is drawn anew, until its parameters are in the order that the law needs.
 
-    A floor above its ceiling turns a law over, or has it fall without end. The priors of levels that were seen see to
-    the order; one never seen has floor and ceiling from two populations, and follows them where the law is one.
+    A floor above its ceiling turns a law over, or has it fall without end. Runs and priors see to the order in levels
+    that were seen; one never seen has floor and ceiling from two populations, and follows them where the law is one.
 
     Raises
     ------

@@ -52,7 +52,9 @@ def with_outer_exponent(law: Law) -> Law:
         total, slope, level = f"{name}_sum", f"{name}_slope", level_name(name)
         text = equation.expression.text
         at_centre = re.sub(r"(?<![\w.])([A-Za-z_]\w*)(?![\w(])", lambda m: _centred(law, m[1]), text)
-        bent = f"{floor} + ({level} - {floor})*(({total} - {floor})/{slope})**({slope}/({level} - {floor}))"
+        # by its logarithm, so that there is no law where the floor lies above the level
+        grown = f"{slope}/({level} - {floor})*log(({total} - {floor})/{slope})"
+        bent = f"{floor} + exp(log({level} - {floor}) + {grown})"
         equations += [
             Equation(total, equation.expression),
             Equation(slope, parse_expression(f"({at_centre}) - {floor}")),

@@ -28,6 +28,13 @@ def values(level: float, params: float, tokens: float) -> float:
     return float(BENT.mean(known)["loss"][0])
 
 
+def test_there_is_no_law_where_the_floor_lies_above_the_level() -> None:
+    """Without a floor below it the law would fall without end, and families far apart had fits that ended there."""
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(values(1.6, 7e10, 1.4e12))
+    assert values(1.8, 7e10, 1.4e12) > POINT["E"]
+
+
 def test_where_level_and_slopes_agree_it_is_the_law() -> None:
     law = bf.law("chinchilla")
     plain = law.mean({**POINT, **REFERENCE, "params": np.array([7e10]), "tokens": np.array([1.4e12])})["loss"][0]
