@@ -76,18 +76,22 @@ def validate(law: Law) -> None:
 def _validate_way_back(law: Law, summaries: set[str]) -> None:
     """Refuse formulas of `from_paper` that use what is not known there, or that lead to no parameter."""
     steps: list[str] = []
-    for name, formula in law.from_paper.items():
+    formulas = [*law.from_paper.values()]
+    for place, (name, formula) in enumerate(law.from_paper.items()):
         formula.check({*law.parameters, *law.derived, *summaries, *steps})
         if name in law.parameters:
             continue
-        later = list(law.from_paper)[list(law.from_paper).index(name) + 1 :]
-        if not any(name in law.from_paper[other].names for other in later):
+        if not any(name in later.names for later in formulas[place + 1 :]):
             raise SpecError(
                 f"law {law.id}: from_paper has no parameter '{name}'{nearest(name, law.parameters)}, and no formula "
                 f"below it uses it"
             )
-        if name in law.derived or name in summaries or not _IDENTIFIER.fullmatch(name) or name in FUNCTIONS:
-            raise SpecError(f"law {law.id}: '{name}' cannot be the name of a step of from_paper")
+        # a step of a paper's own name would hide what the paper gives
+        if name in law.derived or name in FUNCTIONS or not _IDENTIFIER.fullmatch(name):
+            raise SpecError(
+                f"law {law.id}: '{name}' cannot be the name of a step of from_paper; choose one that is no derived "
+                "quantity and no function"
+            )
         steps.append(name)
 
 

@@ -26,10 +26,11 @@ def with_outer_exponent(law: Law) -> Law:
     Law
         An output ``loss = E + a*... + b*...`` becomes ``loss_sum``, what this is above E at the geometric mean of the
         inputs ``loss_slope`` (``a + b``), and
-        ``loss = E + (loss_level - E)*((loss_sum - E)/loss_slope)**(loss_slope/(loss_level - E))``. The new parameter
-        ``loss_level`` is the loss at that mean; the exponent is the one derived quantity, ``loss_outer``, since those
-        in a paper's notation do not hold with it. Other outputs stay: with one term above the floor there is nothing
-        that this would add to its exponent, and terms must be positive for any value of inputs and parameters.
+        ``loss = E + (loss_level - E)*((loss_sum - E)/loss_slope)**(loss_slope/(loss_level - E))``, which is undefined
+        where E lies above the level. The new parameter ``loss_level`` is the loss at that mean; the exponent is the
+        one derived quantity, ``loss_outer``, since those in a paper's notation do not hold with it. Other outputs
+        stay: with one term above the floor there is nothing that this would add to its exponent, and terms must be
+        positive for any value of inputs and parameters.
 
     Notes
     -----
