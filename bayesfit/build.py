@@ -24,13 +24,13 @@ from bayesfit.correlation import (
     partial_name,
 )
 from bayesfit.expression import SEEN, Backend
-from bayesfit.geometry import Geometry, correlated_columns, floors_of, held_by, leaves_of
+from bayesfit.geometry import Geometry, correlated_columns, floors_of, leaves_of
 from bayesfit.knots import LABELS
 from bayesfit.noise import Noise
 from bayesfit.pilot import pilot
 from bayesfit.pooling import Block, ParameterPlan, layout, levels_of, outcomes, spread_name, spreading
 from bayesfit.priors import ResolvedPrior
-from bayesfit.ridges import Ridge, displaced
+from bayesfit.ridges import Ridge, pulled
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
@@ -119,8 +119,6 @@ class Build:
         coordinates = {"information": self.geometry.information, "pull": self.geometry.pull}
         if self.geometry.entries.size:
             coordinates |= {"population_centre": self.geometry.centre, "population_root": self.geometry.root}
-        if self.geometry.ridges:
-            coordinates["ridge.held"] = held_by(self.geometry, self.blocks)
         for ridge in self.geometry.ridges:
             coordinates |= dict(zip(_ridge_names(ridge), ridge.tables, strict=True))
         return coordinates | numbers | fixed | {name: values for name, (_, values) in self.data.items()}
@@ -169,7 +167,7 @@ class Build:
             self.law.text,
             tuple(self.law.fixed.items()),
             tuple(self.geometry.entries.tolist()),
-            tuple(ridge.floor for ridge in self.geometry.ridges),
+            tuple((ridge.floor, ridge.pulls.shape) for ridge in self.geometry.ridges),
             tuple(
                 (name, part.noise.kind, part.noise.on, part.noise.nu, part.noise.quantile)
                 for name, part in self.law.outputs.items()
@@ -354,7 +352,7 @@ def _mixing(plans: tuple[ParameterPlan, ...], blocks: tuple[Block, ...]) -> Any:
 
 def _ridge_names(ridge: Ridge) -> list[str]:
     # with dots, which names of a law cannot have
-    return [f"ridge.{ridge.floor}.{piece}" for piece in ("knots", "curves", "at")]
+    return [f"ridge.{ridge.floor}.{piece}" for piece in ("knots", "places", "pulls", "at", "cells")]
 
 
 def _standard_normals(
@@ -375,7 +373,6 @@ def _standard_normals(
         parts += [information[leaves[:, :, None], root], information[leaves[:, :, None], leaves[:, None, :]]]
         parts += [] if mixing is None else [mixing]
     tables = [data[name] for ridge in ridges for name in _ridge_names(ridge)]
-    tables += [data["ridge.held"]] if ridges else []
     parts += tables
     # no pull moves the floors along which a ridge bends
     given = (~np.isin(np.arange(n), floors_of(geometry, blocks))).astype(float)
@@ -388,23 +385,12 @@ def _standard_normals(
         z, log_determinant = straight(w, scale, pull, *blocks_of)
         if not ridges:
             return z, log_determinant
-        off = [
-            displaced(z, scale, blocks, ridge.floor, tables_of[3 * place : 3 * place + 3], pt)
+        pulls = [
+            pulled(z, scale, blocks, ridge.floor, tables_of[5 * place : 5 * place + 5], pt)
             for place, ridge in enumerate(ridges)
         ]
-        bent = sum(off[1:], off[0])
-        pulled = times(bent, *blocks_of) + tables_of[-1] * bent
-        return z + straight(pt.zeros_like(w), given * scale, pulled, *blocks_of)[0], log_determinant
-
-    def times(b: Any, root_block: Any, *leaf_blocks: Any) -> Any:
-        """Return the information times a vector."""
-        if not leaf_blocks:
-            return pt.dot(root_block, b)
-        cross, inner = leaf_blocks[:2]
-        own = pt.sum(inner * b[leaves][:, None, :], axis=-1) + pt.dot(cross, b[root])
-        return pt.concatenate(
-            [pt.dot(root_block, b[root]) + pt.sum(cross * b[leaves][..., None], axis=(0, 1)), own.ravel()]
-        )[order]
+        bent = straight(pt.zeros_like(w), given * scale, sum(pulls[1:], pulls[0]), *blocks_of)[0]
+        return z + bent, log_determinant
 
     def straight(w: Any, scale: Any, pull: Any, root_block: Any, *leaf_blocks: Any) -> tuple[Any, Any]:
         """Return the same where no ridge bends."""
@@ -437,8 +423,11 @@ def _standard_normals(
 
     signature = "(n),(n),(r,r)" + (",(l,p,r),(l,p,p)" if leaves.size else "")
     signature += "" if mixing is None else ",(p,p)"
-    signature += "".join(f",(k{place}),(n,c{place}),(a{place})" for place in range(len(ridges)))
-    signature += ",(n)->(n)" if ridges else "->(n)"
+    signature += "".join(
+        f",(m{place},k{place}),(m{place},e{place}),(m{place},e{place},k{place}),(a{place}),(m{place},l{place})"
+        for place in range(len(ridges))
+    )
+    signature += "->(n)"
     w = pm.CustomDist("w", *parts, logp=logp, signature=signature, dims="latent")
     return pm.Deterministic("z", normals(w, *(pt.as_tensor(part) for part in parts))[0], dims="latent")
 

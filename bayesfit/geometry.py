@@ -19,8 +19,8 @@ import numpy as np
 
 from bayesfit.correlation import correlated_of
 from bayesfit.knots import owner_of
-from bayesfit.pooling import Block, spread_name
-from bayesfit.ridges import Ridge, displaced
+from bayesfit.pooling import Block
+from bayesfit.ridges import Ridge, pulled
 
 #: Up to this many entries, one matrix is factored whole.
 _ONE_MATRIX = 60
@@ -96,32 +96,12 @@ def standard_normals(
 
 
 def along_ridges(geometry: Geometry, blocks: tuple[Block, ...], z: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return what ridges that bend add to standard normals, which rests on the floors and leaves these alone.
-
-    Given the floors, the likelihood pulls all else to where the ridge is, as strongly as the information has it.
-    """
-    off = np.zeros_like(z)
+    """Return what ridges that bend add to standard normals, which rests on the floors and leaves these alone."""
+    pull = np.zeros_like(z)
     for ridge in geometry.ridges:
-        off += displaced(z, scale, blocks, ridge.floor, ridge.tables, np)
+        pull += pulled(z, scale, blocks, ridge.floor, ridge.tables, np)
     given = scale * ~np.isin(np.arange(z.shape[1]), floors_of(geometry, blocks))
-    pull = off @ geometry.information + held_by(geometry, blocks) * off
     return _normals_of(geometry, leaves_of(blocks), np.zeros_like(z), given, pull, None)
-
-
-def held_by(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:
-    """Return the precision with which priors hold locations, and paths of all runs, at the pilot's spreads.
-
-    Ridges are where the posterior is at these spreads. What the likelihood pulls with is more by this much: the prior
-    of any spread then holds against it once, not twice. Zero for shifts of levels, whose way along a ridge is put
-    together from that of all levels alike.
-    """
-    precisions = np.zeros(blocks[-1].where.stop)
-    for block in blocks:
-        if not block.offset:
-            precisions[block.where] = 1.0
-        elif block.plan.knots is not None and not owner_of(str(block.group)):
-            precisions[block.where] = geometry.spreads[spread_name(block.plan.name, str(block.group))] ** -2
-    return precisions
 
 
 def floors_of(geometry: Geometry, blocks: tuple[Block, ...]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pymc as pm
@@ -202,12 +204,20 @@ def test_determinant_with_two_floors() -> None:
 
 
 @pytest.mark.parametrize("levels", [3, 14])
-@pytest.mark.parametrize("how", [{}, {"E": "complete"}, {"a": "complete", "beta": "none"}])
-def test_determinant_is_that_of_the_map(levels: int, how: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("by", "how"),
+    [
+        (("family",), {}),
+        (("family",), {"E": "complete"}),
+        (("family",), {"a": "complete", "beta": "none"}),
+        (("family", "site"), {"b": {"family": "complete", "site": "none"}}),
+    ],
+)
+def test_determinant_is_that_of_the_map(levels: int, by: tuple[str, ...], how: dict[str, Any]) -> None:
     """Floors that runs leave open, by level or of all, have ridges that bend, a factor of one in the determinant."""
     entry = law("chinchilla")
     runs = few_runs_of(entry, levels)
-    plans = plan_parameters(entry, runs, Pooling(by=("family",), how=how))
+    plans = plan_parameters(entry, runs, Pooling(by=by, how=how))
     built = build(entry, plans, runs)
     assert [ridge.floor for ridge in built.geometry.ridges] == ["E"]
     rng = np.random.default_rng(levels)
@@ -237,9 +247,10 @@ def few_runs_of(entry: Law, levels: int) -> Runs:
     size = np.tile(np.geomspace(3e7, 6e7, 6), levels)
     frame = pd.DataFrame({"params": size, "tokens": size * rng.uniform(10, 40, len(size))})
     frame["family"] = np.repeat([f"family {level}" for level in range(levels)], 6)
+    frame["site"] = np.tile(["east", "west"], 3 * levels)
     loss = 1.7 + 400 * frame["params"] ** -0.34 + 410 * frame["tokens"] ** -0.28
     frame["loss"] = loss * np.exp(0.001 * rng.standard_normal(len(size)))
-    return Runs.from_frame(frame, law=entry, groups=["family"], allow=["few_runs"])
+    return Runs.from_frame(frame, law=entry, groups=["family", "site"], allow=["few_runs"])
 
 
 @pytest.mark.parametrize("name", ["task_two_step", "llama3_two_step"])

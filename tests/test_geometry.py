@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pytest
 import bayesfit as bf
 from bayesfit.discrepancy import with_structure
 from bayesfit.geometry import along_ridges, standard_normals
-from bayesfit.pilot import _likeliest, _Pilot, pilot
+from bayesfit.penalised import Penalised
+from bayesfit.pilot import _likeliest, pilot
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
 
 
@@ -22,7 +24,7 @@ def test_the_optimum_is_no_worse_than_the_one_above_the_truth(name: str, seed: i
     assert law.recovery is not None
     simulation = bf.simulate(law, seed=seed)
     plans = plan_parameters(law, simulation.runs, Pooling())
-    problem = _Pilot(law, plans, simulation.runs)
+    problem = Penalised(law, plans, simulation.runs)
     geometry = pilot(law, plans, simulation.runs)
     found = np.linalg.solve(geometry.information + np.eye(problem.size), geometry.pull)
     truth = {**simulation.truth, **dict.fromkeys(law.sigmas.values(), law.recovery.sigma)}
@@ -32,15 +34,38 @@ def test_the_optimum_is_no_worse_than_the_one_above_the_truth(name: str, seed: i
     assert problem.objective(found, {}) <= problem.objective(above, {}) + 0.1
 
 
-@pytest.mark.parametrize("drifts", [False, True])
-def test_ridges_are_followed_where_they_bend(drifts: bool) -> None:
+#: Floors by family where families are alike, and where they are far apart.
+ALIKE, FAR = (1.5, 1.5, 1.5, 1.5), (0.3, 0.6, 1.2, 2.4)
+
+
+@pytest.mark.parametrize(
+    ("floors", "by", "how", "drifts", "most"),
+    [
+        (ALIKE, ("family",), {}, False, 1.0),
+        (ALIKE, ("family",), {}, True, 1.5),
+        # all floors together are known better than most are: each has a ridge of its own
+        (FAR, ("family",), {}, False, 1.5),
+        (FAR, ("family",), {}, True, 3.0),
+        # one exponent for all goes along with floors that do not
+        (FAR, ("family",), {"alpha": "complete"}, False, 1.5),
+        (ALIKE, ("family",), {"a": "none"}, True, 2.0),
+        (ALIKE, ("family",), {"E": "complete"}, True, 2.0),
+        # the floor of a cell is the sum of shifts
+        (ALIKE, ("family", "task"), {}, False, 1.5),
+        (ALIKE, ("family", "task"), {"a": {"task": "none"}}, True, 3.0),
+        (ALIKE, ("family", "task"), {"E": {"task": "complete"}}, True, 4.0),
+    ],
+)
+def test_ridges_are_followed_where_they_bend(
+    floors: tuple[float, ...], by: tuple[str, ...], how: dict[str, Any], drifts: bool, most: float
+) -> None:
     """Few precise runs leave the floors open, and the posterior is round only in coordinates that bend with it."""
     law = bf.law("power_floor")
-    runs = simulation_of(law)
+    runs = simulation_of(law, floors, tasks=len(by))
     if drifts:
         law = with_structure(law, bf.Structure(scale=0.02), runs)
-    plans = plan_parameters(law, runs, Pooling(by=("family",)))
-    geometry, problem = pilot(law, plans, runs), _Pilot(law, plans, runs)
+    plans = plan_parameters(law, runs, Pooling(by=by, how=how))
+    geometry, problem = pilot(law, plans, runs), Penalised(law, plans, runs)
     assert [ridge.floor for ridge in geometry.ridges] == ["E"]
     scale = np.ones(problem.size)
     for block in problem.blocks:
@@ -54,7 +79,18 @@ def test_ridges_are_followed_where_they_bend(drifts: bool) -> None:
         z = standard_normals(bent, problem.blocks, w, np.tile(scale, (len(w), 1)))
         off = [problem.objective(one, geometry.spreads) for one in z] - 0.5 * (w**2).sum(axis=1)
         scatter.append(np.subtract(*np.quantile(off, [0.75, 0.25])))
-    assert scatter[0] < 0.5 * scatter[1]
+    assert scatter[0] < min(most, 0.7 * scatter[1])
+
+
+def test_a_level_that_lacks_an_output_says_nothing_of_where_ridges_lie() -> None:
+    law = bf.law("loss_to_loss_joint").closed()
+    frame = bf.simulate(law, n=12, group="corpus", levels=3, seed=1).runs.to_frame()
+    frame.loc[frame["corpus"] == frame["corpus"].iloc[0], "source_loss"] = np.nan
+    runs = bf.Runs.from_frame(frame, law=law, groups=["corpus"], allow=["few_runs"])
+    geometry = pilot(law, plan_parameters(law, runs, Pooling(by=("corpus",))), runs)
+    assert [ridge.floor for ridge in geometry.ridges] == ["E0", "E1"]
+    for ridge in geometry.ridges:
+        assert [bool(pulls.any()) for pulls in ridge.pulls] == [False, True, True]
 
 
 @pytest.mark.parametrize(("runs", "followed"), [(12, ["E"]), (7, [])])
@@ -78,7 +114,7 @@ def test_a_path_bends_along_the_ridge_too() -> None:
     runs = bf.Runs.from_frame(frame, law=law)
     law = with_structure(law, bf.Structure(), runs)
     plans = plan_parameters(law, runs, Pooling())
-    geometry, problem = pilot(law, plans, runs), _Pilot(law, plans, runs)
+    geometry, problem = pilot(law, plans, runs), Penalised(law, plans, runs)
     assert [ridge.floor for ridge in geometry.ridges] == ["E"]
     # a path that is far larger than its prior says is found before sampling starts
     assert geometry.spreads["loss_drift_sd_knot"] > 5 * bf.Structure().path_prior("log")[0]
@@ -108,7 +144,7 @@ def test_a_path_bends_along_the_ridge_too() -> None:
 def test_a_spread_settles_where_prior_and_squares_have_it(ratio: float) -> None:
     runs = simulation_of(bf.law("power_floor"))
     law = with_structure(bf.law("power_floor"), bf.Structure(scale=0.01, scale_sd=0.8), runs)
-    problem = _Pilot(law, plan_parameters(law, runs, Pooling()), runs)
+    problem = Penalised(law, plan_parameters(law, runs, Pooling()), runs)
     (block,) = (block for block in problem.blocks if block.offset)
     count, squares = len(block.labels), len(block.labels) * (ratio * 0.01) ** 2
     logs = np.linspace(np.log(0.0005), np.log(0.5), 20_001)
@@ -116,10 +152,15 @@ def test_a_spread_settles_where_prior_and_squares_have_it(ratio: float) -> None:
     assert _likeliest(block, squares) == pytest.approx(np.exp(logs[minus.argmin()]), rel=1e-3)
 
 
-def simulation_of(law: bf.Law) -> bf.Runs:
-    """Return four families of six precise runs."""
+def simulation_of(law: bf.Law, floors: tuple[float, ...] = ALIKE, tasks: int = 1) -> bf.Runs:
+    """Return four families of six precise runs, of twelve where they are far apart, on one task or two."""
     rng = np.random.default_rng(2)
-    frame = pd.DataFrame({"x": np.tile(np.geomspace(3e7, 3e8, 6), 4), "family": np.repeat([*"abcd"], 6)})
-    amplitude = np.repeat([1.0, 1.05, 0.97, 1.1], 6)
-    frame["loss"] = (1.5 + amplitude * (frame["x"] / 1e8) ** -0.2) * np.exp(0.001 * rng.standard_normal(len(frame)))
-    return bf.Runs.from_frame(frame, law=law, groups=["family"], allow=["few_runs"])
+    x, frames = np.geomspace(3e7, 3e8, 6 if floors == ALIKE else 12), []
+    amplitudes = (1.0, 1.05, 0.97, 1.1) if floors == ALIKE else floors
+    for task in range(tasks):
+        for family, floor, amplitude in zip("abcd", floors, amplitudes, strict=True):
+            curve = floor * (1 + 0.3 * task) + amplitude * (1 + 0.1 * task) * (x / 1e8) ** -0.2
+            loss = curve * np.exp(0.001 * rng.standard_normal(len(x)))
+            frames.append(pd.DataFrame({"x": x, "family": family, "task": f"task {task}", "loss": loss}))
+    groups = ["family", "task"] if tasks > 1 else ["family"]
+    return bf.Runs.from_frame(pd.concat(frames, ignore_index=True), law=law, groups=groups, allow=["few_runs"])
