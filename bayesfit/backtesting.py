@@ -341,7 +341,7 @@ def backtest(
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)
-    law = with_structure(law, structure, runs, (*by, *([checkpoints] if checkpoints else [])))
+    law = with_structure(law, structure, runs, by, checkpoints)
     name = law.pick_output(output)
     axis, origins = (folds or Folds()).cut(runs, law.n_parameters)
     settings = {

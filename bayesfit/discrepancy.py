@@ -29,8 +29,8 @@ Bands = Literal["plain law", "path alone", "drift"]
 
 #: Standard deviation of the log of a scale that is named.
 _SCALE_SD = 0.8
-#: Fewest runs with which a law drifts unless told: studies that bands were tested on have as many, and with eight a
-#: path took a minute of sampling to say next to nothing.
+#: Fewest runs, of each family, with which a law drifts unless told: studies that bands were tested on have as many, and
+#: with eight a path took a minute of sampling to say next to nothing.
 _FEWEST_RUNS = 12
 #: Axes by preference: what a law reads of them decides.
 _AXES = (("flops", "flops"), ("params*tokens", "params tokens"), ("params", "params"), ("tokens", "tokens"))
@@ -98,7 +98,13 @@ class Structure:
         return ((self.along,) if self.along else ()) if isinstance(self.along, str) else tuple(self.along)
 
 
-def with_structure(law: Law, structure: Structure | Kind | Auto | None, runs: Runs, groups: Sequence[str] = ()) -> Law:
+def with_structure(
+    law: Law,
+    structure: Structure | Kind | Auto | None,
+    runs: Runs,
+    by: Sequence[str] = (),
+    checkpoints: str = "",
+) -> Law:
     """Return the law with a path of its own error for every observed output.
 
     Parameters
@@ -107,13 +113,15 @@ def with_structure(law: Law, structure: Structure | Kind | Auto | None, runs: Ru
         A closed law.
     structure
         How it may be wrong, or the kind. None leaves it as it is. ``"auto"`` gives it a path where public studies say
-        how far such laws drift: laws of a loss alone, of one family, with twelve runs or more that differ in compute,
-        parameters or tokens. It leaves others: of accuracies and other outputs there is no record yet, paths of few
-        runs and of groups take many draws, and a population speaks of the law's own terms.
+        how far such laws drift: laws of a loss alone, with twelve runs or more that differ in compute, parameters or
+        tokens; by family only where each has twelve runs and the law is a sum of terms above a floor, such as
+        Chinchilla's. It leaves others: of accuracies and other outputs there is no record yet, paths of few runs, of
+        families by a law of one term and of checkpoints take many draws, and a population speaks of the law's own
+        terms.
     runs
         Runs, whose values tell whether an axis is one.
-    groups
-        Groups that its parameters, or shifts of training runs, will vary over; they matter to ``"auto"``.
+    by, checkpoints
+        Groups that its parameters, and shifts of training runs, will vary over; they matter to ``"auto"``.
 
     Returns
     -------
@@ -132,7 +140,7 @@ def with_structure(law: Law, structure: Structure | Kind | Auto | None, runs: Ru
             "trust the law"
         )
     if structure == "auto":
-        structure = None if groups else _usual(law, runs)
+        structure = None if checkpoints else _usual(law, runs, by)
     if structure is None or law.drifts:
         return law
     told = Structure(kind=structure) if isinstance(structure, str) else structure
@@ -186,11 +194,16 @@ def _names(axes: tuple[str, ...]) -> list[str]:
     return [f"drift_{axis if axis.isidentifier() else place}" for place, axis in enumerate(axes, start=1)]
 
 
-def _usual(law: Law, runs: Runs) -> Kind | None:
-    """Return what ``"auto"`` stands for, without groups."""
+def _usual(law: Law, runs: Runs, by: Sequence[str]) -> Kind | None:
+    """Return what ``"auto"`` stands for, without checkpoints."""
     of_loss = [*law.outputs] == ["loss"] and drifts_on(law.outputs["loss"].noise) == "log"
     if not of_loss or law.population is not None or len(runs) < _FEWEST_RUNS:
         return None
+    if by:
+        # families of a law that gets no outer exponent mix badly with a path, crossed groups were not tested
+        sampled = len(by) == 1 and by[0] in runs.groups and with_outer_exponent(law) is not law
+        if not sampled or np.bincount(runs.codes(by[0])).min() < _FEWEST_RUNS:
+            return None
     axis = _scale_axis(law)
     return "drift" if axis and not _not_an_axis(axis, law, runs) else None
 

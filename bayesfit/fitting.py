@@ -272,8 +272,9 @@ def fit(
     structure
         How the law may be wrong, such as ``"drift"`` or a `bayesfit.Structure`: a term of its own error, small
         inside the runs and wider with distance beyond them. None trusts the law. ``"auto"`` drifts where public
-        studies say how far: laws of the loss by compute, parameters or tokens, from twelve runs on, without groups
-        or population.
+        studies say how far: laws of the loss by compute, parameters or tokens, from twelve runs on, without
+        checkpoints or population; by a group where each of its levels has twelve runs and the law several terms
+        above a floor.
     noise
         Another noise, or another kind of it; by output where the law has several.
     priors
@@ -325,7 +326,7 @@ def fit(
     require(runs, Needs.of(law, groups), allow)
     from bayesfit.discrepancy import with_structure
 
-    law = with_structure(law, structure, runs, groups)
+    law = with_structure(law, structure, runs, by, checkpoints)
     if checkpoints:
         from bayesfit.checkpoints import with_run_shifts
 

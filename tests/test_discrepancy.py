@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,19 +262,27 @@ def test_bands_hold_where_the_exponent_drifts_and_those_of_the_plain_law_do_not(
 
 
 def test_auto_drifts_where_there_is_a_record() -> None:
-    """Losses of one family by scale, from twelve runs on; all else is trusted."""
+    """Losses by scale, from twelve runs on; all else is trusted."""
 
-    def drifts(law: bf.Law | str, runs: bf.Runs, *groups: str) -> bool:
-        return with_structure(bf.law(law), "auto", runs, groups).drifts
+    def drifts(law: bf.Law | str, runs: bf.Runs, *by: str, checkpoints: str = "") -> bool:
+        return with_structure(bf.law(law), "auto", runs, by, checkpoints).drifts
 
-    def simulated(law: str, n: int = 40) -> bf.Runs:
-        return bf.simulate(law, n=n, seed=1).runs
+    def simulated(law: str, n: int = 40, **families: Any) -> bf.Runs:
+        return bf.simulate(law, n=n, seed=1, **families).runs
 
     runs = simulated("chinchilla")
     assert drifts("chinchilla", runs)
     assert drifts("cerebras_c", simulated("cerebras_c"))
     assert drifts(POWER, runs_of(ladder(runs=12)))
     assert not drifts(POWER, runs_of(ladder(runs=11)))
+    # families of twelve runs each, by a law of several terms
+    families = {"group": "family", "levels": 3}
+    assert drifts("chinchilla", simulated("chinchilla", n=12, **families), "family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=11, **families), "family")
+    assert not drifts("cerebras_c", simulated("cerebras_c", n=12, **families), "family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=12, **families), checkpoints="family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=12, **families), "family", "family")
+    # a group that the runs do not have is told of later
     assert not drifts("chinchilla", runs, "family")
     assert not drifts(bf.law("chinchilla").with_population(find_population("public_chinchilla")), runs)
     # an accuracy, a batch size, a curve by something else than scale
