@@ -36,6 +36,7 @@ benchmark-tasks: env ## score forecasts of task accuracies on the published stud
 calibration: env ## score bands of hidden larger runs on public studies, ours and others' (BAYESFIT_DATA, hours)
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data)
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data) --kinds
+	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data) --corpora
 	$(PY) -m tests.benchmarks.calibration.simulated
 	$(PY) -m tests.benchmarks.calibration.image_curves $(or $(BAYESFIT_DATA),../shared/data)
 

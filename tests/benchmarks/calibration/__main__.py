@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.calibration FOLDER [STUDY ...] [--method METHOD] [--kinds]``."""
+"""``python -m tests.benchmarks.calibration FOLDER [STUDY ...] [--method METHOD] [--kinds | --corpora]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.benchmarks.calibration import BANDS, HERE, METHODS, PUBLIC, by_distance, by_split, compared, pooled, scores
+from tests.benchmarks.calibration import (
+    BANDS,
+    HERE,
+    METHODS,
+    OURS,
+    PLAIN,
+    PUBLIC,
+    by_distance,
+    by_split,
+    compared,
+    pooled,
+    scores,
+)
 from tests.benchmarks.calibration.figures import save
-from tests.benchmarks.calibration.suite import splits, suite
+from tests.benchmarks.calibration.suite import corpora, splits, suite
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration", description="Score bands.")
@@ -18,6 +30,9 @@ if __name__ == "__main__":
     parser.add_argument("--method", action="append", choices=BANDS, help="those of the suite by default")
     parser.add_argument(
         "--kinds", action="store_true", help="compare all kinds on studies of Chinchilla's law; writes kinds.csv"
+    )
+    parser.add_argument(
+        "--corpora", action="store_true", help="fit the corpora of a paper as families of one study; writes corpora.csv"
     )
     parser.add_argument("--workers", type=int, default=None, help="processes at once; one a processor by default")
     told = parser.parse_args()
@@ -32,11 +47,17 @@ if __name__ == "__main__":
         chosen = {name: one for name, one in chosen.items() if one.law == "chinchilla" and not one.checkpoints}
         if not chosen:
             parser.error("kinds are compared on studies of Chinchilla's law without checkpoints; none of these is one")
-    methods = told.method or (BANDS if told.kinds else METHODS)
+    if told.corpora:
+        chosen = corpora(chosen)
+        if not chosen:
+            parser.error("of no paper are two corpora chosen")
+    methods = told.method or ((PLAIN, OURS) if told.corpora else BANDS if told.kinds else METHODS)
     rows = scores(splits(chosen), methods, told.workers)
     table = by_split(rows)
     with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
         print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+        if told.corpora and not told.studies and not told.method:
+            table.to_csv(HERE / "corpora.csv", index=False, float_format="%.4g")
         if [*methods] == [*BANDS]:
             summary = compared(table)
             print(summary.to_string(index=False, float_format=lambda value: f"{value:.3g}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,28 @@ def suite(folder: Path) -> dict[str, Study]:
     """Return all studies by name, read from the folder of their published tables."""
     found = [*_surfaces(folder), *_ladders(folder), *_own_shapes(folder), *_curves(folder)]
     return {study.name: study for study in found}
+
+
+def corpora(studies: Mapping[str, Study]) -> dict[str, Study]:
+    """Return the papers of which several corpora are studies of one law, each as one study whose corpora are families.
+
+    Runs are hidden along each corpus's own compute.
+    """
+    papers: dict[str, list[Study]] = {}
+    for study in studies.values():
+        if study.law == "chinchilla" and not study.by and not study.checkpoints:
+            papers.setdefault(study.paper, []).append(study)
+    return {
+        paper: Study(
+            name=paper,
+            paper=paper,
+            table=pd.concat([one.table.assign(corpus=one.name) for one in found], ignore_index=True),
+            scale=np.concatenate([one.scale / one.scale.max() for one in found]),
+            by=("corpus",),
+        )
+        for paper, found in papers.items()
+        if len(found) > 1
+    }
 
 
 _SURFACES = {
