@@ -36,6 +36,8 @@ _STRAIGHT_ALONE = 9.0
 #: Fewest runs a parameter with which such a floor's ridge is followed. With fewer, noise may be anything, and where the
 #: ridge lies depends on it.
 _RUNS_ALONE = 2
+#: Fewest runs of a level that has a ridge of its own: one or two agree with too many curves.
+_FEWEST_RUNS = 3
 _STEP = 1e-6
 
 
@@ -178,8 +180,8 @@ def _of_cell(
     As the cell has it by itself, with wide priors: what the sampler adds is the pull of its likelihood, and
     populations of any standard deviation hold against that as they do against any other.
     """
-    if not all((part[told] > 0).any() for part in problem.has.values()):
-        # without a value of some output it says too little of where its ridge lies
+    if told.sum() < _FEWEST_RUNS or not all((part[told] > 0).any() for part in problem.has.values()):
+        # nor does a level tell where its ridge lies that has no value of some output
         none = np.zeros(0)
         return _Trace(runs=told, places=none.astype(int), values=none, steps=none[:, None], near=none > 0, held=none)
     cell = _Cell.of(problem, z, spreads, groups, told)
@@ -250,12 +252,9 @@ class _Cell:
                 paths = [f"{group}:{KNOT}" for group in groups if f"{group}:{KNOT}" in plan.shared]
                 sources = [*paths, KNOT] if block.group == KNOT else [str(block.group)]
                 entries = [_matching(blocks[name, source], block, level) for source in sources]
-                sds = [spreads[spread_name(name, source)] for source in sources]
-                scale = float(
-                    np.sqrt(
-                        sum(sd**2 * (parts if source == KNOT else 1) for sd, source in zip(sds, sources, strict=True))
-                    )
-                )
+                sds = np.array([spreads[spread_name(name, source)] for source in sources])
+                # what all runs share is held by one prior, of which each cell has its part
+                scale = float(np.linalg.norm(sds * [np.sqrt(parts) if source == KNOT else 1.0 for source in sources]))
                 wide[spread_name(name, str(block.group))] = scale
                 start[where] = sum(sd * z[there] for sd, there in zip(sds, entries, strict=True)) / scale
                 places[where], units[where] = entries[0], scale
@@ -289,9 +288,8 @@ def _by_itself(
     elif prior.family != "HalfNormal":
         # what all runs share is held by one prior, of which each cell has its part
         sds = [spreads[spread_name(plan.name, group)] for group in plan.shared if group in level]
-        prior = replace(
-            prior, sigma=float(np.linalg.norm([prior.sigma, *sds]) if sds else prior.sigma * np.sqrt(parts))
-        )
+        wide = np.linalg.norm([prior.sigma, *sds]) if sds else prior.sigma * np.sqrt(parts)
+        prior = replace(prior, sigma=float(wide))
     if plan.knots is not None:
         shared = (KNOT, *(group for group in plan.shared if owner_of(group) not in ("", *level)))
     else:

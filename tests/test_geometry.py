@@ -93,6 +93,17 @@ def test_a_level_that_lacks_an_output_says_nothing_of_where_ridges_lie() -> None
         assert [bool(pulls.any()) for pulls in ridge.pulls] == [False, True, True]
 
 
+@pytest.mark.parametrize(("runs", "has_its_own"), [(2, False), (3, True)])
+def test_a_level_has_a_ridge_of_its_own_with_runs_enough(runs: int, has_its_own: bool) -> None:
+    """One run agrees with too many curves: families of the demo, one of them a single model, mixed worse with it."""
+    law = bf.law("power_floor")
+    known = simulation_of(law)
+    place_in_family = known.table.groupby("family").cumcount()
+    known = known.select((known.table["family"] != "a") | (place_in_family < runs))
+    geometry = pilot(law, plan_parameters(law, known, Pooling(by=("family",))), known)
+    assert [bool(pulls.any()) for pulls in geometry.ridges[0].pulls] == [has_its_own, True, True, True]
+
+
 @pytest.mark.parametrize(("runs", "followed"), [(12, ["E"]), (7, [])])
 def test_one_group_follows_its_ridge_with_runs_enough(runs: int, followed: list[str]) -> None:
     """With fewer than two runs a parameter noise may be anything, and the ridge is that of one noise scale."""
