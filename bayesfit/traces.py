@@ -181,7 +181,7 @@ def _of_cell(
     populations of any standard deviation hold against that as they do against any other.
     """
     if told.sum() < _FEWEST_RUNS or not all((part[told] > 0).any() for part in problem.has.values()):
-        # nor does a level tell where its ridge lies that has no value of some output
+        # too few runs, or none that shows some output, do not tell where the ridge lies
         none = np.zeros(0)
         return _Trace(runs=told, places=none.astype(int), values=none, steps=none[:, None], near=none > 0, held=none)
     cell = _Cell.of(problem, z, spreads, groups, told)
