@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import secrets
 import sys
@@ -17,7 +18,7 @@ import xarray as xr
 
 from bayesfit.correlation import correlated_of, correlation_name, correlation_pairs, correlation_root, partial_name
 from bayesfit.diagnostics import BULK, DIVERGENCES, ESS_PER_CHAIN, R_HAT_NAME, TAIL, Diagnostics, diagnose
-from bayesfit.errors import SpecError
+from bayesfit.errors import SpecError, nearest
 from bayesfit.geometry import correlated_columns, leaves_of, standard_normals
 from bayesfit.knots import KNOT
 from bayesfit.pooling import spread_name
@@ -32,6 +33,12 @@ _ACCEPT = 0.95
 _DEEP = 50
 #: Draws made for each draw kept, at most.
 _MOST_THINNING = 16
+#: What samplers call settings that are arguments of a fit, and what these are called there.
+_ARGUMENTS = {name: name for name in ("draws", "tune", "chains", "cores", "seed", "progress")} | {
+    "random_seed": "seed",
+    "progressbar": "progress",
+    "progress_bar": "progress",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +76,36 @@ class Sampling:
                 raise SpecError(f"{name} must be a whole number of at least {least}, found {value!r}")
         if self.seed is not None and not (isinstance(self.seed, int) and 0 <= self.seed < 2**32):
             raise SpecError(f"seed must be a whole number from 0 to 2**32 - 1, found {self.seed!r}")
-        attempts = (self.sampler or {}).get("attempts", 1)
-        if not isinstance(attempts, int) or attempts < 1:
-            raise SpecError(f"attempts must be a whole number of at least 1, found {attempts!r}")
+        if self.sampler is not None:
+            _check_sampler(self.sampler)
 
     def seeded(self) -> Sampling:
         """Return the settings with a seed, drawn now if there is none."""
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**32))
+
+
+def _check_sampler(told: Mapping[str, Any]) -> None:
+    """Refuse what neither this package nor ``pm.sample`` takes, before anything is sampled."""
+    if not isinstance(told, Mapping):
+        raise SpecError(f"sampler must be a dict such as {{'attempts': 1}}, found {told!r}")
+    attempts, nuts = told.get("attempts", 1), told.get("nuts", {})
+    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+        raise SpecError(f"attempts must be a whole number of at least 1, found {attempts!r}")
+    if not isinstance(nuts, Mapping):
+        raise SpecError(f"nuts must be a dict such as {{'target_accept': 0.99}}, found {nuts!r}")
+    accept = nuts.get("target_accept", _ACCEPT)
+    if not isinstance(accept, int | float) or not 0 < accept < 1:
+        raise SpecError(f"target_accept must be a number between 0 and 1, found {accept!r}")
+    known = {"attempts", "nuts", *inspect.signature(pm.sample).parameters} - {"kwargs"}
+    for name in (*told, *nuts):
+        if name in _ARGUMENTS:
+            raise SpecError(f"'{name}' is no setting of sampler: write bf.fit(..., {_ARGUMENTS[name]}=...)")
+    for name in told:
+        if name not in known:
+            raise SpecError(
+                f"pm.sample does not take '{name}'{nearest(name, known)}; what NUTS itself takes is written "
+                f"sampler={{'nuts': {{'{name}': {told[name]!r}}}}}"
+            )
 
 
 def sample(build: Build, settings: Sampling) -> xr.DataTree:
@@ -147,21 +177,27 @@ def run_nuts(model: Any, settings: Sampling, **nuts: Any) -> xr.DataTree:
     ------
     KeyboardInterrupt
         If sampling was stopped: the sampler hands over what it has then, and part of a fit is none.
+    SpecError
+        If the sampler does not know a setting.
     """
     import nutpie
 
-    with _one_thread():
-        drawn: xr.DataTree = nutpie.sample(
-            model,
-            draws=settings.draws,
-            tune=settings.tune,
-            chains=settings.chains,
-            cores=settings.cores,
-            seed=settings.seed,
-            save_warmup=False,
-            progress_bar=settings.progress,
-            **nuts,
-        )
+    try:
+        with _one_thread():
+            drawn: xr.DataTree = nutpie.sample(
+                model,
+                draws=settings.draws,
+                tune=settings.tune,
+                chains=settings.chains,
+                cores=settings.cores,
+                seed=settings.seed,
+                save_warmup=False,
+                progress_bar=settings.progress,
+                **nuts,
+            )
+    except AttributeError as error:
+        # nutpie says so of settings that it does not know
+        raise SpecError(f"the sampler refuses nuts={nuts}: {error}") from error
     return _whole(drawn, settings.draws)
 
 

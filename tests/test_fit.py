@@ -97,6 +97,13 @@ def test_a_drawn_seed_is_recorded() -> None:
         ({"chains": 2.5}, "chains must be a whole number"),
         ({"seed": -1}, "seed must be"),
         ({"sampler": {"attempts": 0}}, "attempts must be a whole number of at least 1, found 0"),
+        ({"sampler": {"attempts": 1, "target_accept": 0.9}}, r"sampler=\{'nuts': \{'target_accept': 0.9\}\}"),
+        ({"sampler": {"atempts": 1}}, r"pm.sample does not take 'atempts' \(did you mean 'attempts'\?\)"),
+        ({"sampler": {"random_seed": 3}}, r"'random_seed' is no setting of sampler: write bf.fit\(..., seed=...\)"),
+        ({"sampler": {"nuts": {"draws": 5}}}, r"write bf.fit\(..., draws=...\)"),
+        ({"sampler": {"nuts": {"target_accept": 95}}}, "target_accept must be a number between 0 and 1, found 95"),
+        ({"sampler": {"nuts": 0.9}}, "nuts must be a dict"),
+        ({"sampler": "nutpie"}, "sampler must be a dict"),
         ({"fixed": {"F": 0}}, "no parameter 'F'"),
         ({"priors": {"E": "Gamma(1, 2)"}}, "unknown prior 'Gamma'"),
         ({"priors": {"E": "Normal(std.loss, 1)"}}, "attributes are refused"),
@@ -112,6 +119,18 @@ def test_what_cannot_be_used_is_refused_before_sampling(arguments: dict, message
     runs = bf.Runs.from_frame(table, groups=["family", "size"])
     with pytest.raises((bf.SpecError, bf.DataError), match=message):
         bf.fit(runs, **{"law": "chinchilla", "progress": False, **arguments}, structure=None)
+
+
+def test_a_setting_that_the_sampler_does_not_know_is_refused(plain_fit: bf.Fit) -> None:
+    with pytest.raises(bf.SpecError, match=r"refuses nuts=\{.*'acceptance': 0.9.*\}: Unknown settings attribute"):
+        bf.fit(
+            plain_fit.runs,
+            plain_fit.law,
+            draws=50,
+            progress=False,
+            sampler={"nuts": {"acceptance": 0.9}},
+            structure=None,
+        )
 
 
 def test_a_ridge_of_six_runs_is_sampled_again_with_shorter_steps() -> None:
