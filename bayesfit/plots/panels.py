@@ -104,7 +104,8 @@ def write_title(figure: Figure, law: Law) -> None:
     """Write the law's name, in lines that end before the legend."""
     import textwrap
 
-    lines = textwrap.fill(style.short_title(law), max(24, int(10 * (figure.get_figwidth() - BESIDE))))
+    width = max(24, int(10 * (figure.get_figwidth() - BESIDE)))
+    lines = textwrap.fill(style.short_title(law), width, break_on_hyphens=False)
     figure.suptitle(lines, x=0.01, ha="left", fontsize=11)
 
 
