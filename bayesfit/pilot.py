@@ -53,6 +53,8 @@ def pilot(law: Law, plans: tuple[ParameterPlan, ...], runs: Runs) -> Geometry:
             # expectation-maximisation step for the population's standard deviation
             squares = float(np.sum(z[block.where] ** 2 + variance[block.where])) * spreads[name] ** 2
             spreads[name] = _likeliest(block, squares)
+            # levels stay where they are: moved with their spread, they may leave where the law is defined
+            z[block.where] *= spreads_before[name] / spreads[name]
         # a path and noise that take turns at the same deviations settle slowly
         changes = [np.log(spreads[name] / spreads_before[name]) for name in spreads]
         moved = np.abs([*changes, *(z[problem.noise_entries] - noise_before)]).max(initial=0.0)

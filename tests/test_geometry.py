@@ -15,6 +15,7 @@ from bayesfit.geometry import along_ridges, standard_normals
 from bayesfit.penalised import Penalised
 from bayesfit.pilot import _likeliest, pilot
 from bayesfit.pooling import Pooling, plan_parameters, spread_name
+from tests.calibration import POOLED, families_drift
 
 
 @pytest.mark.parametrize("name", ["chinchilla", "farseer", "bnsl", "data_constrained", "routed_bilinear", "u_shape"])
@@ -32,6 +33,15 @@ def test_the_optimum_is_no_worse_than_the_one_above_the_truth(name: str, seed: i
     for _ in range(8):
         above, _value = problem.climb(problem.settle(above, {}), {}, 25)
     assert problem.objective(found, {}) <= problem.objective(above, {}) + 0.1
+
+
+def test_families_whose_spreads_grow_stay_where_the_law_is_defined() -> None:
+    # each family's level moved with its spread, below its floor, where the law is undefined: all was not a number
+    runs, law, _truth = families_drift(24, apart=0.5)
+    geometry = pilot(law, plan_parameters(law, runs, POOLED), runs)
+    assert np.isfinite(geometry.information).all()
+    assert np.isfinite(geometry.pull).all()
+    assert np.isfinite([*geometry.spreads.values()]).all()
 
 
 #: Floors by family where families are alike, and where they are far apart.
