@@ -196,7 +196,9 @@ def run_nuts(model: Any, settings: Sampling, **nuts: Any) -> xr.DataTree:
                 **nuts,
             )
     except AttributeError as error:
-        # nutpie says so of settings that it does not know
+        # so nutpie speaks of what it does not know; any other is a fault, and must not pass for the user's
+        if "settings attribute" not in str(error):
+            raise
         raise SpecError(f"the sampler refuses nuts={nuts}: {error}") from error
     return _whole(drawn, settings.draws)
 
