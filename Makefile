@@ -37,6 +37,7 @@ calibration: env ## score bands of hidden larger runs on public studies, ours an
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data)
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data) --kinds
 	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data) --corpora
+	$(PY) -m tests.benchmarks.calibration $(or $(BAYESFIT_DATA),../shared/data) --accuracies
 	$(PY) -m tests.benchmarks.calibration.simulated
 	$(PY) -m tests.benchmarks.calibration.image_curves $(or $(BAYESFIT_DATA),../shared/data)
 

@@ -124,10 +124,10 @@ def _public(output: str, bands: Bands, without: tuple[str, ...]) -> pd.DataFrame
                 f"the public record of bands has no study or paper '{name}'{nearest(name, known)}; it has "
                 f"{', '.join(sorted(known))}"
             )
-    if output != "loss":
-        return "no evidence: the public record is of losses"
+    if output not in {*record["output"]}:
+        return "no evidence: the public record is of losses and accuracies"
     left_out = record["study"].isin(without) | record["paper"].isin(without)
-    return record[(record["bands"] == bands) & ~left_out]
+    return record[(record["output"] == output) & (record["bands"] == bands) & ~left_out]
 
 
 def _at(record: pd.DataFrame | str, place: int, far: float, new: str) -> dict[str, Any]:

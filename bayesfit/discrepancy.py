@@ -15,7 +15,7 @@ from bayesfit.expression import parse_expression
 from bayesfit.outer import level_name, with_outer_exponent
 from bayesfit.priors import Prior
 from bayesfit.shifts import with_shifts
-from bayesfit.track_record import PUBLIC, Of, TrackRecord, drifts_on, track_record
+from bayesfit.track_record import PUBLIC, Of, TrackRecord, drifts_on, path_unit, track_record
 
 if TYPE_CHECKING:
     from bayesfit.runs import Runs
@@ -54,8 +54,9 @@ class Structure:
         The axis, a formula over inputs such as ``"params*tokens"``; by default compute, or what the law has of it.
         Several axes, ``("params", "tokens")``, have a path each, and these add up.
     scale, scale_sd
-        Prior of the path's scale: its median (per decade to the power 3/2) and the standard deviation of its log,
-        .8 where only `scale` is given. By default what the track record says of a study to come.
+        Prior of the path's scale: its median (per decade to the power 3/2; where noise acts on the output itself, as a
+        share of the runs' median absolute value) and the standard deviation of its log, .8 where only `scale` is given.
+        By default what the track record says of a study to come.
     record
         The track record: that of public studies by default, the path of a file or a `bayesfit.TrackRecord` of your
         own.
@@ -152,6 +153,7 @@ def with_structure(
     paths: dict[str, dict[str, Parameter]] = {}
     for output, part in law.outputs.items():
         scale, scale_sd = told.path_prior(drifts_on(part.noise))
+        scale *= path_unit(part.noise, runs.values(output))
         paths[output] = {
             name: Parameter(
                 prior=Prior.parse("Normal(0, 0)"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from bayesfit.errors import SpecError, nearest
-from bayesfit.knots import KNOT
+from bayesfit.knots import owner_of
 from bayesfit.noise import Noise
 from bayesfit.pooling import spread_name
 
@@ -23,8 +23,7 @@ Of = Literal["log", "logit"]
 #: Before any study: median, standard deviation of its logarithm, and half-normal scale of how far studies lie apart.
 _BEFORE: Mapping[Of, tuple[float, float, float]] = {
     "log": (0.01, 1.5, 1.0),
-    # no study of accuracies is in the public record yet
-    "logit": (0.1, 0.6, 0.5),
+    "logit": (0.1, 1.5, 1.0),
 }
 #: Places at which a study's posterior is kept.
 _PLACES = tuple(round(0.025 * place, 3) for place in range(1, 40))
@@ -194,7 +193,7 @@ def learn_drift(
     Returns
     -------
     TrackRecord
-        One entry a study and output.
+        One entry a study, output and path: that of all runs, and those of a group's levels, which share a scale.
 
     Raises
     ------
@@ -211,25 +210,41 @@ def learn_drift(
             if plan.knots is None:
                 continue
             output = plan.name.rpartition("_drift")[0]
-            values = fit.posterior[spread_name(plan.name, KNOT)]
-            studies.append(
-                Drifted(
-                    name=name if len(fit.law.outputs) == 1 else f"{name}, {output}",
-                    paper=(papers or {}).get(name, name),
-                    law=fit.law.id,
-                    along=plan.knots.along,
-                    of=drifts_on(fit.law.outputs[output].noise),
-                    median=plan.spread,
-                    sd=plan.spread_sd,
-                    quantiles=tuple(float(f"{value:.4g}") for value in np.quantile(values, _PLACES)),
+            unit = path_unit(fit.law.outputs[output].noise, fit.runs.values(output))
+            for group in plan.shared:
+                values = fit.posterior[spread_name(plan.name, group)] / unit
+                of_output = [] if len(fit.law.outputs) == 1 else [output]
+                of_group = [f"each {owner_of(group)}'s own"] if owner_of(group) else []
+                studies.append(
+                    Drifted(
+                        name=", ".join([name, *of_output, *of_group]),
+                        paper=(papers or {}).get(name, name),
+                        law=fit.law.id,
+                        along=plan.knots.along,
+                        of=drifts_on(fit.law.outputs[output].noise),
+                        median=plan.spread / unit,
+                        sd=plan.spread_sd,
+                        quantiles=tuple(float(f"{value:.4g}") for value in np.quantile(values, _PLACES)),
+                    )
                 )
-            )
     return TrackRecord(id=id, summary=summary, studies=tuple(studies))
 
 
 def drifts_on(noise: Noise) -> Of:
     """Return whether the path of an output with this noise is on its log-odds or, as a factor, on its log."""
-    return "logit" if noise.counted or noise.on == "logit" else "log"
+    share = noise.counted and noise.kind != "negative_binomial"
+    return "logit" if share or noise.on == "logit" else "log"
+
+
+def path_unit(noise: Noise, observed: np.ndarray) -> float:
+    """Return what a path of one unit adds to an output with this noise: one, or the output's own size.
+
+    A path is on the scale on which noise acts. On the log and the log-odds a scale means the same for any output; on
+    the output itself it is in the output's unit, and a hundredth means one of the runs' median absolute value.
+    """
+    if noise.on != "identity" or noise.counted:
+        return 1.0
+    return float(np.nanmedian(np.abs(observed)))
 
 
 def _evidence(study: Drifted, middle: np.ndarray, apart: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from tests.benchmarks.calibration import (
     HERE,
     METHODS,
     OURS,
+    OUTPUTS,
     PLAIN,
     RIVALS,
     by_distance,
@@ -170,6 +172,12 @@ def table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def accuracies() -> pd.DataFrame:
+    """Return the committed scores of splits by tasks."""
+    return pd.read_csv(HERE / "accuracies.csv")
+
+
+@pytest.fixture(scope="module")
 def summary() -> pd.DataFrame:
     """Return the committed summary, by method."""
     return pd.read_csv(HERE / "summary.csv").set_index("method")
@@ -182,16 +190,55 @@ def test_the_committed_summary_is_that_of_the_table(table: pd.DataFrame, summary
     assert all(sorted(names) == sorted(METHODS) for names in counts)
 
 
-def test_the_record_of_certificates_is_of_the_same_runs(table: pd.DataFrame) -> None:
-    record = datasets.calibration()
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_record_of_certificates_is_of_the_same_runs(
+    table: pd.DataFrame, accuracies: pd.DataFrame, output: str
+) -> None:
+    record = datasets.calibration().query("output == @output")
     # fits that fail their checks are no evidence for forecasts, which only others give
-    ours = table[table["method"].isin([PLAIN, ALONE, OURS]) & table["passed_checks"]]
+    scored = table if output == "loss" else accuracies
+    ours = scored[scored["method"].isin([PLAIN, ALONE, OURS]) & scored["passed_checks"]]
     assert {*record["study"]} == {*ours["study"]}
     for keys, rows in ours.groupby(["study", "method"]):
         mine = record[(record["study"] == keys[0]) & (record["bands"] == keys[1])]
         assert mine["runs"].sum() == rows["runs"].sum()
         share = np.average(mine["inside_90"], weights=mine["runs"])
         assert share == pytest.approx(np.average(rows["inside_90"], weights=rows["runs"]), abs=1e-3)
+
+
+@pytest.mark.parametrize(("level", "least", "most"), [(50, 0.4, 0.6), (80, 0.7, 0.9), (95, 0.88, 0.99)])
+@pytest.mark.parametrize("passed", [False, True])
+def test_bands_of_accuracies_hold_what_they_promise(
+    accuracies: pd.DataFrame, level: int, least: float, most: float, passed: bool
+) -> None:
+    """Larger models' scores on tasks, all fits and those that pass; a law that is trusted holds a tenth less."""
+    chosen = accuracies[accuracies["passed_checks"] | (not passed)]
+    shares = chosen.groupby(["method", "paper", "study"])[f"inside_{level}"].mean()
+    pooled_shares = shares.groupby(["method", "paper"]).mean().groupby("method").mean()
+    assert least <= pooled_shares[ALONE] <= most
+    assert pooled_shares[PLAIN] < pooled_shares[ALONE] - 0.1
+    assert chosen[chosen["method"] == ALONE]["paper"].nunique() == 4
+
+
+def test_a_model_is_one_run_however_many_tasks_it_is_scored_on() -> None:
+    flops = np.geomspace(1e18, 1e21, 20)
+    one = pd.DataFrame({"flops": flops, "chance": 0.25, "accuracy": np.linspace(0.3, 0.6, 20)})
+    table = pd.concat([one.assign(task=task) for task in "abcd"], ignore_index=True)
+    study = Study(
+        name="s",
+        paper="p",
+        table=table,
+        scale=table["flops"].to_numpy(),
+        law="log_acc_power",
+        output="accuracy",
+        inputs=("flops", "chance"),
+        by=("task",),
+    )
+    # 13 models lie below a tenth of the largest, 10 below a thirtieth
+    (split,) = splits({"s": study})
+    assert (len(split.train), len(split.test)) == (52, 28)
+    assert study.drawn(np.array([0.5, 0.9])) == pytest.approx([0.0, np.log(9)])
+    assert replace(study, output="loss").drawn(np.array([1.0, np.e])) == pytest.approx([0.0, 1.0])
 
 
 def test_how_bands_did_is_told_by_distance() -> None:

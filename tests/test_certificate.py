@@ -39,7 +39,7 @@ def test_evidence_is_that_of_the_distance(far: bf.Forecast) -> None:
     own = table[table["evidence"] == OWN].reset_index(drop=True)
     assert own["runs"].tolist()[:2] == [2, 2]
     assert own["inside_90"].tolist()[:2] == [0.5, 0.5]
-    record = datasets.calibration().query("bands == 'plain law'")
+    record = datasets.calibration().query("bands == 'plain law' and output == 'loss'")
     for _, row in table[(table["evidence"] == PUBLIC) & (table["runs"] > 0)].iterrows():
         here = record[record["from"] == row["from"]]
         assert row["runs"] == here["runs"].sum()
@@ -95,6 +95,20 @@ def test_a_family_never_seen_has_no_evidence(family_fit: bf.Fit) -> None:
     proof = family_fit.forecast({"flops": flops, "family": [known, "new"]}).certificate()
     assert (proof.table["runs"] > 0).tolist() == [False, True, False, False]
     assert "public studies: no evidence for a family never seen" in str(proof)
+
+
+def test_accuracies_have_their_own_evidence(far: bf.Forecast) -> None:
+    """What bands of losses held says nothing of accuracies, and neither of anything else."""
+    from dataclasses import replace
+
+    record = datasets.calibration().query("bands == 'plain law' and output == 'accuracy'")
+    table = replace(far, output="accuracy").certificate().table
+    public = table[table["evidence"] == PUBLIC]
+    for _, row in public[public["runs"] > 0].iterrows():
+        assert row["runs"] == record.loc[record["from"] == row["from"], "runs"].sum()
+    assert (public["runs"] > 0).any()
+    said = str(replace(far, output="steps").certificate())
+    assert "no evidence: the public record is of losses and accuracies" in said
 
 
 def test_a_fit_that_fails_its_checks_is_told(far: bf.Forecast) -> None:

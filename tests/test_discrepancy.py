@@ -206,6 +206,30 @@ def test_fits_teach_a_track_record(bent: dict[str | None, bf.Fit]) -> None:
     assert study.quantiles[19] == pytest.approx(np.median(scales), rel=1e-3)
 
 
+def test_a_path_on_the_output_itself_is_as_wide_as_the_output_is_large() -> None:
+    """A record's scale is a share of the output, on the log; in the output's own unit it is a share of its size."""
+    table = ladder().assign(loss=lambda part: 5 * part["loss"])
+    runs, own = runs_of(table), POWER.with_noise(bf.Noise(kind="normal", on="identity"))
+    (shift,) = (part for part in with_structure(own, "drift", runs).parameters.values() if part.along)
+    assert shift.spread == pytest.approx(track_record(PUBLIC).prior("log")[0] * table["loss"].median())
+    (shift,) = (part for part in with_structure(POWER, "drift", runs).parameters.values() if part.along)
+    assert shift.spread == pytest.approx(track_record(PUBLIC).prior("log")[0])
+
+
+@pytest.mark.xdist_group("discrepancy")
+def test_a_record_keeps_shares_whatever_the_noise_acts_on() -> None:
+    """The same runs, noise on the log and on the loss: the paths' scales are the same share of the loss."""
+    table = ladder(5, bend=BEND)
+    own = POWER.with_noise(bf.Noise(kind="normal", on="identity", scale=bf.Prior.parse("HalfNormal(0.03)")))
+    log, identity = (
+        bf.learn_drift({"a": bf.fit(runs_of(table), law, structure="drift", seed=1, progress=False)}).studies
+        for law in (POWER.with_noise("normal"), own)
+    )
+    assert (log[0].of, identity[0].of) == ("log", "log")
+    assert identity[0].median == pytest.approx(log[0].median)
+    assert identity[0].quantiles[19] == pytest.approx(log[0].quantiles[19], rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("structure", "message"),
     [
@@ -370,6 +394,11 @@ def test_families_have_paths_of_their_own_and_a_new_one_gets_another() -> None:
     middle, spread = drift.median(("chain", "draw")).values, drift.std(("chain", "draw")).values
     assert middle[2] > middle[:2].max() + 0.02
     assert spread[3] > spread[:2].min()
+    # the path of all and those of families are two scales of a track record
+    shared, own = bf.learn_drift({"three": fit}).studies
+    assert (shared.name, own.name) == ("three", "three, each family's own")
+    assert shared.paper == own.paper == "three"
+    assert own.quantiles[19] == pytest.approx(np.median(fit.posterior["loss_drift_sd_family:knot"]), rel=1e-3)
 
 
 def test_the_parts_of_a_band_are_drawn_as_they_add_up(bent: dict[str | None, bf.Fit]) -> None:

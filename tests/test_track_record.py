@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 import bayesfit as bf
-from bayesfit.track_record import PUBLIC, Drifted, TrackRecord, track_record
+from bayesfit.track_record import PUBLIC, Drifted, TrackRecord, drifts_on, track_record
 
 
 def study(name: str, median: float, sd: float = 0.1, *, paper: str = "", of: str = "log") -> Drifted:
@@ -134,6 +134,20 @@ def test_the_public_record_names_its_studies() -> None:
     # a law's exponent drifts by a hundredth or so over a decade
     assert 0.002 < median < 0.05
     assert 0.3 < sd < 1.5
+    # accuracies of four papers, each by the path of its tasks together and by each task's own
+    of_tasks = [one for one in public.studies if one.of == "logit"]
+    assert len({one.paper for one in of_tasks}) == 4
+    assert sum(one.name.endswith("each task's own") for one in of_tasks) == len(of_tasks) / 2
+    median, sd = public.prior("logit")
+    assert 0.02 < median < 0.3
+    assert 0.3 < sd < 1.5
+
+
+def test_tries_drift_on_their_log_and_counts_of_right_answers_on_their_log_odds() -> None:
+    assert drifts_on(bf.Noise(kind="negative_binomial")) == "log"
+    assert drifts_on(bf.Noise(kind="beta_binomial")) == "logit"
+    assert drifts_on(bf.Noise(on="logit")) == "logit"
+    assert drifts_on(bf.Noise(kind="normal", on="identity")) == "log"
 
 
 def test_fits_without_a_path_teach_nothing(plain_fit: bf.Fit) -> None:

@@ -70,11 +70,12 @@ def calibration() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a ``study`` (and its ``paper``), kind of ``bands`` (see `bayesfit.discrepancy.Bands`) and class of
-        distance, ``from`` to ``to`` decades beyond the fitted runs, the ``farthest`` of which is told; ``runs`` that
-        were hidden there, and ``inside_50`` and so on, the share of them that bands held. Only fits that passed their
-        checks are in it. No study's own runs told the bands how far laws drift; but drift was chosen among kinds of
-        bands by its scores on some of these runs. ``make calibration`` writes it.
+        One row a ``study`` (and its ``paper``), ``output`` (``loss``, or ``accuracy`` of tasks), kind of ``bands`` (see
+        `bayesfit.discrepancy.Bands`) and class of distance, ``from`` to ``to`` decades beyond the fitted runs, the
+        ``farthest`` of which is told; ``runs`` that were hidden there, of accuracies one a model and task, and
+        ``inside_50`` and so on, the share of them that bands held. Only fits that passed their checks are in it. No
+        study's own runs told the bands how far laws drift; but drift was chosen among kinds of bands by its scores on
+        some of these runs. ``make calibration`` writes it.
     """
     import pandas as pd
 

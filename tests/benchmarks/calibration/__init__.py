@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 import bayesfit as bf
+from bayesfit import datasets
 from bayesfit.outer import with_outer_exponent
 from bayesfit.parallel import run_jobs
 from bayesfit.scores import DISTANCES, LEVELS, distance_class, score_draws
@@ -33,6 +34,8 @@ ROOT = HERE.parents[2]
 #: What a forecast's certificate reads.
 PUBLIC = ROOT / "bayesfit" / "datasets" / "calibration.csv"
 KEPT = ROOT / "build" / "calibration"
+#: What certificates speak of.
+OUTPUTS = ("loss", "accuracy")
 #: Ours; its path without an exponent, which is compared and no rival; and the one of the rivals without structure.
 OURS, ALONE, PLAIN = "drift", "path alone", "plain law"
 RIVALS = {
@@ -79,8 +82,9 @@ def scored(job: Job) -> pd.DataFrame:
         return pd.read_csv(job.kept).assign(decades=job.split.decades)
     start = time.process_time()
     drawn, told = BANDS[job.method](job.split)
-    table = score_draws(drawn, np.log(job.split.test.values("loss")))
-    about = {"study": job.split.study.name, "paper": job.split.study.paper, "part": job.split.part}
+    study = job.split.study
+    table = score_draws(drawn, study.drawn(job.split.test.values(study.output)))
+    about = {"study": study.name, "paper": study.paper, "part": job.split.part}
     for place, (column, value) in enumerate({**about, "method": job.method}.items()):
         table.insert(place, column, value)
     table["decades"] = job.split.decades
@@ -104,7 +108,7 @@ def scores(splits: Iterable[Split], methods: Sequence[str], workers: int | None 
     jobs, twice = [], []
     for split in splits:
         law = bf.law(split.study.law)
-        # a law of one term has no use for the exponent, so one fit serves both
+        # a law that gets no exponent has one fit that serves both
         same = {ALONE, OURS} <= {*methods} and with_outer_exponent(law) is law
         twice += [split.study.name] * same
         jobs += [Job(split=split, method=method) for method in methods if not (same and method == ALONE)]
@@ -125,8 +129,8 @@ def by_split(rows: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def by_distance(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how our bands did in each study and class of distance, as `bayesfit.datasets.calibration` tells it.
+def by_distance(rows: pd.DataFrame, output: str = "loss") -> pd.DataFrame:
+    """Return how our bands of an output did by study and class of distance, as `bayesfit.datasets.calibration` has it.
 
     A fit that fails its checks gives no forecast, so what its bands held is no evidence for one.
     """
@@ -140,7 +144,17 @@ def by_distance(rows: pd.DataFrame) -> pd.DataFrame:
     table = groups[inside].mean()
     table.insert(0, "farthest", groups["decades"].max())
     table.insert(1, "runs", groups.size())
-    return table.reset_index()
+    table = table.reset_index()
+    table.insert(2, "output", output)
+    return table
+
+
+def publish(rows: pd.DataFrame, output: str) -> None:
+    """Replace what certificates read of an output."""
+    record = datasets.calibration()
+    found = by_distance(rows, output)
+    parts = [found if one == output else record[record["output"] == one] for one in OUTPUTS]
+    pd.concat(parts, ignore_index=True).to_csv(PUBLIC, index=False, float_format="%.4g")
 
 
 def pooled(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:

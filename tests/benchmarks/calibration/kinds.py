@@ -24,8 +24,12 @@ ALLOW = ("few_runs", "one_group", "collinear")
 
 
 def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", seed: int = 0) -> Answer:
-    """Return predictive draws of the log loss by a fit, and what its checks say."""
+    """Return predictive draws of the log loss, or of an accuracy's log-odds, by a fit, and what its checks say."""
     study = split.study
+    settings: dict[str, Any] = {"draws": 1000, "tune": 500, "sampler": {"attempts": study.attempts}, **study.options}
+    if structure is None and "pooling" in settings:
+        # a law that is trusted has no path whose pooling one could tell
+        settings["pooling"] = {name: how for name, how in settings["pooling"].items() if not name.endswith("_drift")}
     with warnings.catch_warnings():
         # trouble in sampling is told by the checks, far forecasts are the point
         warnings.simplefilter("ignore")
@@ -35,22 +39,20 @@ def fitted(split: Split, structure: Structure | None, law: bf.Law | str = "", se
             by=list(study.by),
             checkpoints=study.checkpoints,
             structure=structure,
-            draws=1000,
-            tune=500,
             cores=1,
             seed=seed,
             progress=False,
-            sampler={"attempts": study.attempts},
             allow=list(ALLOW),
+            **settings,
         )
-        forecast = fit.forecast(split.test.table, output="loss", allow_unconverged=True)
+        forecast = fit.forecast(split.test.table, output=study.output, allow_unconverged=True)
     drawn = forecast.draws.values.reshape(-1, len(split.test))
-    return np.log(np.maximum(drawn, 1e-9)), {"passed_checks": fit.check().passed}
+    return study.drawn(drawn), {"passed_checks": fit.check().passed}
 
 
 def drifting(split: Split, *, outer: bool) -> Answer:
     """Return draws of the law with a path, and an exponent on its terms or not."""
-    return fitted(split, replace(honest(split.study.paper), outer=outer))
+    return fitted(split, replace(honest(split.study.paper), outer=outer, along=split.study.along))
 
 
 def exponent_alone(split: Split) -> Answer:

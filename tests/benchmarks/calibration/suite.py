@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 import bayesfit as bf
 from bayesfit import datasets
@@ -32,13 +34,21 @@ class Study:
     name, paper
         Name of the study, and the paper it is of: papers count alike, however many corpora they have.
     table
-        Inputs of the law, groups and ``loss``, one row a run.
+        Inputs of the law, groups and outputs, one row a run.
     scale
         The axis along which runs are hidden, one value a run.
     law
         The law that is fitted.
+    output
+        What is scored, on the scale on which laws drift: a loss on its log, a share on its log-odds.
+    inputs
+        Inputs of the law among columns that could be read otherwise.
+    along
+        Axis of the path, where it is not what the law has of compute.
     by, checkpoints
         As in `bayesfit.fit`.
+    options
+        More of its arguments, in the place of the suite's.
     attempts
         How often a fit whose checks fail is sampled at most; as a user's by default.
     """
@@ -47,10 +57,14 @@ class Study:
     paper: str
     table: pd.DataFrame
     scale: np.ndarray
-    law: str = "chinchilla"
+    law: bf.Law | str = "chinchilla"
+    output: str = "loss"
+    inputs: tuple[str, ...] | None = None
+    along: str = ""
     by: tuple[str, ...] = ()
     checkpoints: str = ""
     attempts: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def runs(self) -> bf.Runs:
@@ -59,7 +73,15 @@ class Study:
         with warnings.catch_warnings():
             # copies among the runs are the studies' own
             warnings.simplefilter("ignore", DataWarning)
-            return bf.Runs.from_frame(self.table, law=self.law, groups=groups, name=self.name)
+            return bf.Runs.from_frame(self.table, law=self.law, inputs=self.inputs, groups=groups, name=self.name)
+
+    def drawn(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the output on the scale on which they are scored."""
+        values = np.maximum(values, 1e-9)
+        if self.output == "loss":
+            return np.log(values)
+        found: np.ndarray = logit(np.minimum(values, 1 - 1e-9))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,18 +118,23 @@ class Split:
 
 
 def splits(studies: dict[str, Study]) -> Iterator[Split]:
-    """Yield the splits that leave enough runs to fit; a second one that leaves the same runs is none."""
+    """Yield the splits that leave enough runs to fit; a second one that leaves the same runs is none.
+
+    A model scored on many tasks is one run.
+    """
     for study in studies.values():
         before = 0
         for part in PARTS:
             split = Split(study=study, part=part)
-            if split.small.sum() >= FEWEST and split.small.sum() != before:
+            runs = int(split.small.sum())
+            tasks = study.table.loc[split.small, "task"].value_counts() if study.output != "loss" else [runs]
+            if min(tasks, default=0) >= FEWEST and runs != before:
                 yield split
-            before = int(split.small.sum())
+            before = runs
 
 
 def suite(folder: Path) -> dict[str, Study]:
-    """Return all studies by name, read from the folder of their published tables."""
+    """Return all studies of losses by name, read from the folder of their published tables."""
     found = [*_surfaces(folder), *_ladders(folder), *_own_shapes(folder), *_curves(folder)]
     return {study.name: study for study in found}
 
