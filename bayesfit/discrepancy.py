@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -32,6 +32,8 @@ _SCALE_SD = 0.8
 #: Fewest runs, of each family, with which a law drifts unless told: studies that bands were tested on have as many, and
 #: with eight a path took a minute of sampling to say next to nothing.
 _FEWEST_RUNS = 12
+#: Outputs that the public record speaks of, and what their path is on there: no other output has been followed.
+_RECORDED: Mapping[str, Of] = {"loss": "log", "task_loss": "log", "accuracy": "logit"}
 #: Axes by preference: what a law reads of them decides.
 _AXES = (("flops", "flops"), ("params*tokens", "params tokens"), ("params", "params"), ("tokens", "tokens"))
 
@@ -114,10 +116,11 @@ def with_structure(
         A closed law.
     structure
         How it may be wrong, or the kind. None leaves it as it is. ``"auto"`` gives it a path where public studies say
-        how far such laws drift: laws of a loss alone, with twelve runs or more that differ in compute, parameters or
-        tokens; by family only where each has twelve runs and the law is a sum of terms above a floor, such as
-        Chinchilla's. It leaves others: of accuracies and other outputs there is no record yet, paths of few runs, of
-        families by a law of one term and of checkpoints take many draws, and a population speaks of the law's own
+        how far such laws drift: laws of losses and of accuracies on the log-odds, with twelve runs or more that differ
+        in compute, parameters or tokens. By one group each of its levels has to have twelve, and checkpoints to be of
+        twelve training runs; both, for a loss, only where the law is a sum of terms above a floor, such as
+        Chinchilla's. It leaves others: of other outputs there is no record, paths of few runs, of crossed groups and
+        of families by a law of one term take many draws or were not tried, and a population speaks of the law's own
         terms.
     runs
         Runs, whose values tell whether an axis is one.
@@ -141,7 +144,7 @@ def with_structure(
             "trust the law"
         )
     if structure == "auto":
-        structure = None if checkpoints else _usual(law, runs, by)
+        structure = _usual(law, runs, by, checkpoints)
     if structure is None or law.drifts:
         return law
     told = Structure(kind=structure) if isinstance(structure, str) else structure
@@ -196,16 +199,22 @@ def _names(axes: tuple[str, ...]) -> list[str]:
     return [f"drift_{axis if axis.isidentifier() else place}" for place, axis in enumerate(axes, start=1)]
 
 
-def _usual(law: Law, runs: Runs, by: Sequence[str]) -> Kind | None:
-    """Return what ``"auto"`` stands for, without checkpoints."""
-    of_loss = [*law.outputs] == ["loss"] and drifts_on(law.outputs["loss"].noise) == "log"
-    if not of_loss or law.population is not None or len(runs) < _FEWEST_RUNS:
+def _usual(law: Law, runs: Runs, by: Sequence[str], checkpoints: str) -> Kind | None:
+    """Return what ``"auto"`` stands for."""
+    recorded = all(_RECORDED.get(name) == drifts_on(part.noise) for name, part in law.outputs.items())
+    if not recorded or law.population is not None:
         return None
-    if by:
-        # families of a law that gets no outer exponent mix badly with a path, crossed groups were not tested
-        sampled = len(by) == 1 and by[0] in runs.groups and with_outer_exponent(law) is not law
-        if not sampled or np.bincount(runs.codes(by[0])).min() < _FEWEST_RUNS:
-            return None
+    groups = (*by, *([checkpoints] if checkpoints else []))
+    if any(group not in runs.groups for group in groups):
+        return None
+    # checkpoints are as many runs as were trained
+    counts = [len(runs.levels(checkpoints)) if checkpoints else len(runs)]
+    counts += [int(np.bincount(runs.codes(group)).min()) for group in by]
+    # what takes long to sample with a path or was not tried: crossed groups, checkpoints of families or of accuracies,
+    # and families or checkpoints by a law of one term
+    sampled = not groups or with_outer_exponent(law) is not law or (not checkpoints and "loss" not in law.outputs)
+    if min(counts) < _FEWEST_RUNS or len(groups) > 1 or not sampled:
+        return None
     axis = _scale_axis(law)
     return "drift" if axis and not _not_an_axis(axis, law, runs) else None
 

@@ -304,13 +304,29 @@ def test_auto_drifts_where_there_is_a_record() -> None:
     assert drifts("chinchilla", simulated("chinchilla", n=12, **families), "family")
     assert not drifts("chinchilla", simulated("chinchilla", n=11, **families), "family")
     assert not drifts("cerebras_c", simulated("cerebras_c", n=12, **families), "family")
-    assert not drifts("chinchilla", simulated("chinchilla", n=12, **families), checkpoints="family")
+    # checkpoints of twelve training runs
+    trained = {"group": "family", "levels": 12}
+    assert drifts("chinchilla", simulated("chinchilla", n=4, **trained), checkpoints="family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=40, **families), checkpoints="family")
+    assert not drifts("cerebras_c", simulated("cerebras_c", n=4, **trained), checkpoints="family")
+    assert not drifts("log_acc_power", simulated("log_acc_power", n=4, **trained), checkpoints="family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=12, **trained), "family", checkpoints="family")
+    assert not drifts("chinchilla", simulated("chinchilla", n=12, **trained), checkpoints="nobody")
     assert not drifts("chinchilla", simulated("chinchilla", n=12, **families), "family", "family")
     # a group that the runs do not have is told of later
     assert not drifts("chinchilla", runs, "family")
     assert not drifts(bf.law("chinchilla").with_population(find_population("public_chinchilla")), runs)
-    # an accuracy, a batch size, a curve by something else than scale
-    for law in ("log_acc_power", "hp_deepseek", "power_floor"):
+    # accuracies, by task too and with the task's loss
+    assert drifts("log_acc_power", simulated("log_acc_power"))
+    assert drifts("task_two_step", simulated("task_two_step"))
+    tasks = {"group": "task", "levels": 3}
+    assert drifts("log_acc_power", simulated("log_acc_power", n=12, **tasks), "task")
+    assert not drifts("log_acc_power", simulated("log_acc_power", n=11, **tasks), "task")
+    # the record's are on the log-odds
+    own = bf.Noise(kind="normal", on="identity")
+    assert not drifts(bf.law("log_acc_power").with_noise(own), simulated("log_acc_power"))
+    # a batch size, a curve by something else than scale, tries until a task is passed
+    for law in ("hp_deepseek", "power_floor", "passuntil"):
         assert not drifts(law, simulated(law))
     table = ladder()
     table["flops"] = 1e20

@@ -87,7 +87,7 @@ StructureOption = Annotated[
         "--structure",
         metavar="KIND",
         help="How the law may be wrong: drift, an error of its own that widens beyond the runs; none, which trusts it; "
-        "auto, drift for the loss by compute, parameters or tokens, from twelve runs (of each family) on.",
+        "auto, drift for losses and accuracies by compute, parameters or tokens, from twelve runs (of each level) on.",
     ),
 ]
 By = Annotated[
