@@ -118,10 +118,8 @@ def with_structure(
         How it may be wrong, or the kind. None leaves it as it is. ``"auto"`` gives it a path where public studies say
         how far such laws drift: laws of losses and of accuracies on the log-odds, with twelve runs or more that differ
         in compute, parameters or tokens. By one group each of its levels has to have twelve, and checkpoints to be of
-        twelve training runs; both, for a loss, only where the law is a sum of terms above a floor, such as
-        Chinchilla's. It leaves others: of other outputs there is no record, paths of few runs, of crossed groups and
-        of families by a law of one term take many draws or were not tried, and a population speaks of the law's own
-        terms.
+        twelve training runs. It leaves others: of other outputs there is no record, paths of few runs and of several
+        groups, checkpoints among them, take long, and a population speaks of the law's own terms.
     runs
         Runs, whose values tell whether an axis is one.
     by, checkpoints
@@ -210,10 +208,8 @@ def _usual(law: Law, runs: Runs, by: Sequence[str], checkpoints: str) -> Kind | 
     # checkpoints are as many runs as were trained
     counts = [len(runs.levels(checkpoints)) if checkpoints else len(runs)]
     counts += [int(np.bincount(runs.codes(group)).min()) for group in by]
-    # what takes long to sample with a path or was not tried: crossed groups, checkpoints of families or of accuracies,
-    # and families or checkpoints by a law of one term
-    sampled = not groups or with_outer_exponent(law) is not law or (not checkpoints and "loss" not in law.outputs)
-    if min(counts) < _FEWEST_RUNS or len(groups) > 1 or not sampled:
+    # crossed groups have one matrix of all their knots, and take long
+    if min(counts) < _FEWEST_RUNS or len(groups) > 1:
         return None
     axis = _scale_axis(law)
     return "drift" if axis and not _not_an_axis(axis, law, runs) else None

@@ -273,8 +273,7 @@ def fit(
         How the law may be wrong, such as ``"drift"`` or a `bayesfit.Structure`: a term of its own error, small
         inside the runs and wider with distance beyond them. None trusts the law. ``"auto"`` drifts where public
         studies say how far: laws of losses and accuracies by compute, parameters or tokens, from twelve runs on,
-        without a population. By a group each of its levels has to have twelve runs, and checkpoints to be of twelve;
-        both, for a loss, only if the law has several terms above a floor.
+        without a population; by one group where each of its levels has twelve, or with checkpoints of twelve.
     noise
         Another noise, or another kind of it; by output where the law has several.
     priors

@@ -299,17 +299,16 @@ def test_auto_drifts_where_there_is_a_record() -> None:
     assert drifts("cerebras_c", simulated("cerebras_c"))
     assert drifts(POWER, runs_of(ladder(runs=12)))
     assert not drifts(POWER, runs_of(ladder(runs=11)))
-    # families of twelve runs each, by a law of several terms
+    # families of twelve runs each
     families = {"group": "family", "levels": 3}
     assert drifts("chinchilla", simulated("chinchilla", n=12, **families), "family")
     assert not drifts("chinchilla", simulated("chinchilla", n=11, **families), "family")
-    assert not drifts("cerebras_c", simulated("cerebras_c", n=12, **families), "family")
+    assert drifts("cerebras_c", simulated("cerebras_c", n=12, **families), "family")
     # checkpoints of twelve training runs
     trained = {"group": "family", "levels": 12}
     assert drifts("chinchilla", simulated("chinchilla", n=4, **trained), checkpoints="family")
     assert not drifts("chinchilla", simulated("chinchilla", n=40, **families), checkpoints="family")
-    assert not drifts("cerebras_c", simulated("cerebras_c", n=4, **trained), checkpoints="family")
-    assert not drifts("log_acc_power", simulated("log_acc_power", n=4, **trained), checkpoints="family")
+    assert drifts("log_acc_power", simulated("log_acc_power", n=4, **trained), checkpoints="family")
     assert not drifts("chinchilla", simulated("chinchilla", n=12, **trained), "family", checkpoints="family")
     assert not drifts("chinchilla", simulated("chinchilla", n=12, **trained), checkpoints="nobody")
     assert not drifts("chinchilla", simulated("chinchilla", n=12, **families), "family", "family")
