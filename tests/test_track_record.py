@@ -10,6 +10,7 @@ import tomli_w
 
 import bayesfit as bf
 from bayesfit.track_record import PUBLIC, Drifted, TrackRecord, drifts_on, track_record
+from tests.benchmarks.drift import renewed
 
 
 def study(name: str, median: float, sd: float = 0.1, *, paper: str = "", of: str = "log") -> Drifted:
@@ -141,6 +142,17 @@ def test_the_public_record_names_its_studies() -> None:
     median, sd = public.prior("logit")
     assert 0.02 < median < 0.3
     assert 0.3 < sd < 1.5
+
+
+def test_studies_that_are_learnt_anew_take_the_place_of_their_entries() -> None:
+    first, own, other = study("a", 0.01), study("a, each task's own", 0.02), study("b", 0.03)
+    again = record(study("a", 0.04), study("a, each task's own", 0.05))
+    assert renewed([other, first, own], {}, ["a", "b"]) == (first, own, other)
+    assert renewed([first, own, other], {"a": again}, ["a", "b"]) == (*again.studies, other)
+    # one that fails its checks says nothing any more
+    assert renewed([first, own, other], {"a": None}, ["a", "b"]) == (other,)
+    # names begin alike and are not the same
+    assert renewed([first, own, other], {"ab": None}, ["ab", "b"]) == (other,)
 
 
 def test_tries_drift_on_their_log_and_counts_of_right_answers_on_their_log_odds() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -81,24 +82,36 @@ def chosen(folder: Path) -> dict[str, Study]:
     return {**losses, **task_studies(folder)}
 
 
+def renewed(
+    kept: Sequence[Drifted], records: Mapping[str, bf.TrackRecord | None], names: Iterable[str]
+) -> tuple[Drifted, ...]:
+    """Return the entries of studies: those learnt anew, none of a study that fails, and those kept of others."""
+    found: list[Drifted] = []
+    for name in names:
+        record = records.get(name)
+        entries = kept if name not in records else () if record is None else record.studies
+        # a study of several paths has an entry for each, whose names go on after a comma
+        found += [one for one in entries if one.name.partition(",")[0] == name]
+    return tuple(found)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.drift", description="Learn the track record.")
     parser.add_argument("folder", type=Path, help="folder of the published tables")
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="studies, by how their names begin; all by default")
     parser.add_argument("--workers", type=int, default=None, help="processes at once; one a processor by default")
     told = parser.parse_args()
+    if not told.folder.is_dir():
+        parser.error(f"there is no folder {told.folder}; name the one that holds the published tables")
     known = chosen(told.folder)
     again = [study for name, study in known.items() if not told.studies or name.startswith(tuple(told.studies))]
+    if not again:
+        parser.error(f"no study is called so; known: {', '.join(known)}")
     records = {
         study.name: record for study, record in zip(again, run_jobs(_learnt, again, workers=told.workers), strict=True)
     }
     kept = track_record(PUBLIC).studies if told.studies else ()
-    studies: list[Drifted] = []
-    for name in known:
-        record = records.get(name)
-        entries = kept if name not in records else () if record is None else record.studies
-        studies += [one for one in entries if one.name.partition(",")[0] == name]
-    learnt = bf.TrackRecord(id=PUBLIC, summary=" ".join(SUMMARY.split()), studies=tuple(studies))
+    learnt = bf.TrackRecord(id=PUBLIC, summary=" ".join(SUMMARY.split()), studies=renewed(kept, records, known))
     CARD.write_text(tomli_w.dumps(learnt.to_mapping()), encoding="utf-8")
     for of in get_args(Of):
         median, sd = learnt.prior(of)

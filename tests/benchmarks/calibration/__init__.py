@@ -2,8 +2,9 @@
 
 ``python -m tests.benchmarks.calibration FOLDER`` reads the published tables in FOLDER, hides the largest runs of every
 study (`suite`), makes bands of the log loss by every method, and writes ``table.csv`` (one row a split and method),
-``summary.csv`` and two plots beside this file. Work done is kept in ``build/calibration`` and taken up again as long as
-the code it came from is the same.
+``summary.csv`` and two plots beside this file; with ``--accuracies`` it hides the larger models of studies of tasks
+(`tasks`) and writes ``accuracies.csv``. Work done is kept in ``build/calibration`` and taken up again as long as the
+code it came from is the same.
 """
 
 from __future__ import annotations
