@@ -33,6 +33,7 @@ _SCALE_SD = 0.8
 #: with eight a path took a minute of sampling to say next to nothing.
 _FEWEST_RUNS = 12
 #: Outputs that the public record speaks of, and what their path is on there: no other output has been followed.
+#: A task's loss has the scale of losses, the nearest there is.
 _RECORDED: Mapping[str, Of] = {"loss": "log", "task_loss": "log", "accuracy": "logit"}
 #: Axes by preference: what a law reads of them decides.
 _AXES = (("flops", "flops"), ("params*tokens", "params tokens"), ("params", "params"), ("tokens", "tokens"))
