@@ -6,18 +6,18 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
 
 import bayesfit as bf
-from tests.recovery import recover, write
+from tests.recovery import SETS, recover, saved, write
 
 if __name__ == "__main__":
     names = sys.argv[1:] or [entry.id for entry in bf.laws()]
-    # chains one after the other: pilot and compiler have one thread, and cards keep the cores busy
-    work = partial(recover, cores=1)
+    # a card that was given more sets, where few left a share open, keeps them
+    known = saved()["sets"].groupby(level="card").max()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as pool:
-        pending = {pool.submit(work, name): name for name in names}
+        # chains one after the other: pilot and compiler have one thread, and cards keep the cores busy
+        pending = {pool.submit(recover, name, sets=int(known.get(name, SETS)), cores=1): name for name in names}
         failed = []
         for done in as_completed(pending):
             if done.exception():
