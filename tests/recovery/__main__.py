@@ -8,12 +8,12 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import bayesfit as bf
-from tests.recovery import SETS, recover, saved, write
+from tests.recovery import SETS, TABLE, recover, saved, write
 
 if __name__ == "__main__":
     names = sys.argv[1:] or [entry.id for entry in bf.laws()]
     # a card that was given more sets, where few left a share open, keeps them
-    known = saved()["sets"].groupby(level="card").max()
+    known = saved()["sets"].groupby(level="card").max() if TABLE.exists() else {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=context) as pool:
         # chains one after the other: pilot and compiler have one thread, and cards keep the cores busy
