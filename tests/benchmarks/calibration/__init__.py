@@ -23,6 +23,7 @@ import pandas as pd
 
 import bayesfit as bf
 from bayesfit import datasets
+from bayesfit.discrepancy import with_structure
 from bayesfit.outer import with_outer_exponent
 from bayesfit.parallel import run_jobs
 from bayesfit.scores import DISTANCES, LEVELS, distance_class, score_draws
@@ -39,6 +40,8 @@ KEPT = ROOT / "build" / "calibration"
 OUTPUTS = ("loss", "accuracy")
 #: Ours; its path without an exponent, which is compared and no rival; and the one of the rivals without structure.
 OURS, ALONE, PLAIN = "drift", "path alone", "plain law"
+#: Whichever of ours and the plain law a user gets who says nothing of structure.
+DEFAULT = "default"
 RIVALS = {
     "Huber, bootstrap": rivals.huber,
     "wild bootstrap": rivals.wild_bootstrap,
@@ -130,6 +133,20 @@ def by_split(rows: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
+def drifts_by_default(split: Split) -> bool:
+    """Return whether the law of a split drifts for a user who says nothing of structure."""
+    study = split.study
+    law = bf.law(study.law).closed()
+    return bool(with_structure(law, "auto", split.train, study.by, study.checkpoints).drifts)
+
+
+def with_usual(table: pd.DataFrame, splits: Iterable[Split]) -> pd.DataFrame:
+    """Return the table of splits with a column ``usual``: whether these are the bands of ours that a user gets."""
+    drifting = {(split.study.name, split.part): drifts_by_default(split) for split in splits}
+    usual = [OURS if drifting[key] else PLAIN for key in zip(table["study"], table["part"], strict=True)]
+    return table.assign(usual=table["method"] == usual)
+
+
 def by_distance(rows: pd.DataFrame, output: str = "loss") -> pd.DataFrame:
     """Return how our bands of an output did by study and class of distance, as `bayesfit.datasets.calibration` has it.
 
@@ -170,7 +187,7 @@ def pooled(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
     table = table.assign(**{name: np.log(table[name]) for name in scores})
     studies = table.groupby(["method", "paper", "study"])[[*inside, *scores]].mean()
     own = studies.loc[ours][scores]
-    others = studies[~studies.index.get_level_values("method").isin([ours, ALONE])]
+    others = studies[~studies.index.get_level_values("method").isin([ours, ALONE, DEFAULT])]
     best = others[scores].groupby(["paper", "study"]).min()
     coverage = studies[inside].groupby(["method", "paper"]).mean().groupby("method").mean()
     least = studies["inside_95"].groupby("method").min()
@@ -184,6 +201,18 @@ def pooled(table: pd.DataFrame, ours: str = OURS) -> pd.DataFrame:
             row |= {**coverage.loc[name], "least_95": least[name], "failed_checks": failed[name]}
         rows.append(row)
     return pd.DataFrame(rows)[["method", *inside, "least_95", "failed_checks", "interval_ratio", "crps_ratio"]]
+
+
+def summarised(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the summary of the suite: `pooled`, and what holds of the bands that a user gets by default.
+
+    Those drift or trust the law, by study (`with_usual`), and have a row of their own, "default"; "best rival of
+    default" has their scores over the best of each study, where "best rival" has those of drift everywhere.
+    """
+    usual = table[table["usual"]].assign(method=DEFAULT)
+    theirs = pd.concat([usual, table[table["method"].isin([PLAIN, *RIVALS])]])
+    best = pooled(theirs, DEFAULT).query("method == 'best rival'").assign(method="best rival of default")
+    return pd.concat([pooled(pd.concat([table, usual])), best], ignore_index=True)
 
 
 def compared(table: pd.DataFrame) -> pd.DataFrame:

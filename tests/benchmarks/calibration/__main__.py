@@ -19,6 +19,8 @@ from tests.benchmarks.calibration import (
     pooled,
     publish,
     scores,
+    summarised,
+    with_usual,
 )
 from tests.benchmarks.calibration.figures import save
 from tests.benchmarks.calibration.suite import corpora, splits, suite
@@ -60,6 +62,8 @@ if __name__ == "__main__":
     methods = told.method or next((usual[name] for name in usual if getattr(told, name)), METHODS)
     rows = scores(splits(chosen), methods, told.workers)
     table = by_split(rows)
+    if [*methods] == [*METHODS]:
+        table = with_usual(table, splits(chosen))
     with pd.option_context("display.width", 180, "display.max_columns", None, "display.max_rows", None):
         print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
         if told.corpora and not told.studies and not told.method:
@@ -75,7 +79,7 @@ if __name__ == "__main__":
             if not told.studies:
                 summary.to_csv(HERE / "kinds.csv", index=False, float_format="%.4g")
         if [*methods] == [*METHODS]:
-            summary = pooled(table)
+            summary = summarised(table)
             print(summary.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
             if chosen == known:
                 table.to_csv(HERE / "table.csv", index=False, float_format="%.4g")
