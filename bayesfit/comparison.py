@@ -278,6 +278,11 @@ def compare_laws(
     -------
     tuple
         The fits by name, and their comparison.
+
+    Raises
+    ------
+    SpecError
+        If there is no law, or by ``structure="auto"`` some of the laws would drift and others not.
     """
     import secrets
 
@@ -289,13 +294,15 @@ def compare_laws(
     found = {name: find(law) for name, law in named.items()}
     if not found:
         raise SpecError("there is nothing to compare: give at least one law")
+    settings = {"structure": None, **settings}
+    _same_structure(found, runs, settings)
     seed = secrets.randbelow(2**32) if seed is None else seed
     folds = _same_folds(folds, list(found.values()))
     jobs = [
         _Job(
             runs=runs,
             law=law,
-            settings={"structure": None, **settings, "seed": seed},
+            settings={**settings, "seed": seed},
             output=output,
             leave_out=leave_out,
             folds=folds,
@@ -434,6 +441,25 @@ def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
     if folds.fewest is not None:
         return folds
     return replace(folds, fewest=fewest_runs(max(law.n_parameters for law in laws)))
+
+
+def _same_structure(laws: Mapping[str, Law], runs: Runs, settings: Mapping[str, Any]) -> None:
+    """Refuse a choice by each law: a path makes up for what a law gets wrong, which one without is scored for."""
+    if settings["structure"] != "auto":
+        return
+    from bayesfit.discrepancy import with_structure
+
+    noise, by, checkpoints = (settings.get(name) for name in ("noise", "by", "checkpoints"))
+    drifts = {}
+    for name, law in laws.items():
+        asked = law.closed(runs.inputs).with_noise(noise) if noise else law.closed(runs.inputs)
+        drifts[name] = bool(with_structure(asked, "auto", runs, by or (), checkpoints or "").drifts)
+    if len({*drifts.values()}) > 1:
+        may, may_not = (", ".join(name for name in drifts if drifts[name] is told) for told in (True, False))
+        raise SpecError(
+            f"structure 'auto' lets {may} drift and trusts {may_not}, and scores of the two do not compare the forms; "
+            f"say structure='drift' for all of them, or None"
+        )
 
 
 def _same_data(fits: Mapping[str, Fit], output: str) -> None:

@@ -117,6 +117,13 @@ def test_only_the_same_runs_can_be_compared(families: dict[str, bf.Fit], thirty:
         bf.compare({})
 
 
+def test_laws_are_not_compared_by_two_structures() -> None:
+    table = bf.simulate("mup_width", seed=1, n=15).runs.to_frame()
+    runs = bf.Runs.from_frame(table.assign(x=table["params"]), inputs=["params", "x"])
+    with pytest.raises(bf.SpecError, match=r"'auto' lets mup_width drift and trusts m4.* structure='drift'"):
+        bf.compare_laws(runs, ["mup_width", "m4"], structure="auto")
+
+
 def test_stacking_finds_the_mixture_that_scores_best() -> None:
     rng = np.random.default_rng(0)
     # each of two laws is right for its share of the runs
