@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         SpecError,
         StoredFitError,
     )
-    from bayesfit.evals import read_harness, read_wide
+    from bayesfit.evals import read_harness, read_long, read_wide
     from bayesfit.fitting import Fit, fit
     from bayesfit.forecast import Forecast
     from bayesfit.noise import Noise
@@ -88,6 +88,7 @@ _HOME = {
     "missed_turns": "trend",
     "principal_components": "components",
     "read_harness": "evals",
+    "read_long": "evals",
     "read_wide": "evals",
     "simulate": "simulation",
     "trend_shapes": "trend",
@@ -135,6 +136,7 @@ __all__ = [
     "missed_turns",
     "principal_components",
     "read_harness",
+    "read_long",
     "read_wide",
     "simulate",
     "trend_shapes",

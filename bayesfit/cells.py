@@ -266,7 +266,9 @@ def read_names(values: pd.Series, column: str) -> tuple[list[str], list[Fault], 
     names = [_name(cell) for cell in values]
     empty = [row for row, name in enumerate(names) if not name]
     remedy = "name the group of every run, or leave the row out"
-    faults = rows_fault("missing_value", "the cell is empty", remedy, column, empty, list(values))
+    # a text such as nan is what many programs write for no value
+    message = "the cell is empty" if all(_blank(values.iloc[row]) for row in empty) else "the cell is empty or says nan"
+    faults = rows_fault("missing_value", message, remedy, column, empty, list(values))
     spellings: dict[str, dict[str, None]] = {}
     for name in names:
         spellings.setdefault("".join(name.casefold().split()), {})[name] = None
@@ -360,7 +362,10 @@ def range_faults(
         refuse("bad_n_items", bad, "expected a whole number of evaluation items, 1 or more", "correct it")
     elif (role == "accuracy" or role.endswith("_accuracy")) and support != "real":
         percent = (numbers > 1) & (numbers <= 100)
-        remedy = f"divide by 100, derive={{'{role}': '{column}/100'}} (--derive '{role} = {column}/100')"
+        # among shares such a cell is a slip, and dividing the column by 100 would spoil the others
+        whole = 2 * np.count_nonzero(percent) > np.count_nonzero(np.isfinite(numbers))
+        column_too = f"divide by 100, derive={{'{role}': '{column}/100'}} (--derive '{role} = {column}/100')"
+        remedy = column_too if whole else "other cells are shares: correct it, or divide it by 100 if it is percent"
         refuse("percent_accuracy", percent, f"{role} goes from 0 to 1 and this looks like percent", remedy)
         refuse("out_of_range", (numbers < 0) | (numbers > 100), f"{role} goes from 0 to 1", "correct it")
     else:

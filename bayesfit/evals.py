@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesfit.cells import likely, listed, range_faults, read_numbers, shortened
+from bayesfit.cells import likely, listed, range_faults, read_names, read_numbers, shortened
 from bayesfit.datasets import tasks as known_tasks
 from bayesfit.errors import DataError, DataWarning, Fault, SpecError, nearest
 from bayesfit.harness import PERCENT, Paths, Result, read_results
@@ -236,6 +236,75 @@ def read_wide(
     return long
 
 
+def read_long(table: Table, *, chance: Numbers | None = None, value: str = "accuracy") -> pd.DataFrame:
+    """Give a table with one row a model and task the chance level of each task.
+
+    Parameters
+    ----------
+    table
+        A table with a column ``task``, or the path of a CSV or Parquet file.
+    chance
+        Accuracy of guessing, for all tasks or by task; by default what the table's column ``chance`` says, or where
+        it has none that of known tasks, `bayesfit.datasets.tasks`.
+    value
+        Column of the accuracies, which are held against chance; without one nothing is.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table, with a column ``chance``.
+
+    Raises
+    ------
+    DataError
+        If a row names no task, or the chance level of a task is not known.
+    SpecError
+        For arguments that cannot be used, and if chance is told although the table has it.
+
+    Warns
+    -----
+    DataWarning
+        For accuracies far below chance.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> df = pd.DataFrame({"task": ["piqa", "exam"], "accuracy": [0.7, 0.4]})
+    >>> read_long(df, chance={"exam": 0.2})["chance"].tolist()
+    [0.5, 0.2]
+    """
+    source = "the table" if isinstance(table, pd.DataFrame) else str(table)
+    df = read_table(table)
+    if "task" not in df:
+        have = f"the table has {listed(df.columns)}"
+        message = f"there is no column 'task'{nearest('task', map(str, df.columns))}; {have}"
+        remedy = "call the column that names the tasks 'task'; a table with a column a task is read by read_wide"
+        raise DataError([Fault(kind="missing_column", message=message, remedy=remedy, column="task")], source)
+    if "chance" in df and chance is not None:
+        raise SpecError("the table has a column 'chance', and chance is given; keep one")
+    tasks, faults, _ = read_names(df["task"], "task")
+    if "chance" not in df:
+        names = list(dict.fromkeys(filter(None, tasks)))
+        levels, wrong = _levels(names, _given(chance, names, names, "chance"))
+        faults += wrong
+        df = df.assign(chance=[levels.get(name, np.nan) for name in tasks])
+    if faults:
+        raise DataError(shortened(faults), source)
+    if value in df:
+        columns = {name: read_numbers(df[name], name)[0] for name in (value, "chance")}
+        counts = read_numbers(df["n_items"], "n_items")[0] if "n_items" in df else _sizes(tasks)
+        _warn_below(df.assign(task=tasks, **columns, n_items=counts), value, source)
+    return df
+
+
+def without_chance(table: pd.DataFrame) -> list[str]:
+    """Return the tasks of a table with one row a model and task whose chance level neither it nor anyone knows."""
+    if "chance" in table:
+        return []
+    tasks, _, _ = read_names(table["task"], "task")
+    return [name for name in dict.fromkeys(tasks) if known_chance(name) is None]
+
+
 def join_models(table: pd.DataFrame, models: Table, instead: Sequence[str] = ()) -> tuple[pd.DataFrame, list[Fault]]:
     """Return a table with what is known of its models, and the faults that keep them from being joined.
 
@@ -336,6 +405,12 @@ def _catalogue() -> Mapping[str, _Known]:
 def _known(task: str) -> _Known | None:
     # ARC-Challenge, arc:challenge and arc_challenge are one
     return _catalogue().get(re.sub(r"[\s:-]+", "_", task.casefold()))
+
+
+def _sizes(tasks: Iterable[str]) -> np.ndarray:
+    """Return the number of items of known tasks, NaN for others."""
+    sizes = (known.n_items if (known := _known(task)) else None for task in tasks)
+    return np.array([np.nan if size is None else size for size in sizes], dtype=float)
 
 
 def known_chance(task: str) -> float | None:

@@ -152,6 +152,10 @@ def _missing(runs: Runs, role: str, what: Literal["input", "output"]) -> Fault:
     ):
         if role == missing and others <= {*runs.inputs}:
             remedy = f"compute it, derive={{'{role}': '{formula}'}} (--derive '{role} = {formula}')"
+    if role == "chance":
+        remedy += (
+            "; or read the table by bf.read_long, which knows that of many tasks (--chance TASK=NUMBER for others)"
+        )
     if role in runs.groups or role in runs.table:
         remedy = f"name it when reading the table, {what}s=[..., '{role}']"
     have = runs.inputs if what == "input" else runs.outputs

@@ -199,17 +199,24 @@ def read_evals(
         return read_harness(path, models=models, metric=list(metric), tasks=names(typed) or None, chance=levels or None)
     if list(metric):
         raise SpecError(f"--metric is for result files of lm-evaluation-harness (.json, or a folder), not {path.name}")
-    if levels and not typed:
-        raise SpecError("--chance needs --tasks, which says which columns are tasks; or give a column 'chance'")
-    if not typed and models is None:
+    columns = columns_of(path)
+    if levels and not typed and "task" not in columns:
+        raise SpecError(
+            "--chance needs tasks: a column 'task' of a table with one row a model and task, or --tasks, which says "
+            "which columns are tasks"
+        )
+    if not typed and models is None and "task" not in columns:
         return None
-    from bayesfit.evals import join_models, read_table, read_wide
+    from bayesfit.evals import join_models, read_long, read_table, read_wide, without_chance
 
-    table = read_wide(path, _tasks(typed, columns_of(path)), chance=levels or None) if typed else read_table(path)
+    table = read_wide(path, _tasks(typed, columns), chance=levels or None) if typed else read_table(path)
     if models is not None:
         table, faults = join_models(table, models)
         if faults:
             raise DataError(faults, str(path))
+    # a law that reads no chance level may be fitted to tasks that nobody knows
+    if not typed and "task" in table and (levels or not without_chance(table)):
+        table = read_long(path if models is None else table, chance=levels or None)
     return table
 
 
@@ -318,10 +325,11 @@ def read_runs(
 
 
 def _lacking(role: str, columns: Sequence[str]) -> Fault:
+    other = "say that of each task, --chance TASK=NUMBER" if role == "chance" else "compute it with --derive"
     return Fault(
         kind="missing_column",
         message=f"the law needs the input '{role}'{nearest(role, columns)}; the table has {', '.join(columns)}",
-        remedy=f"say which column it is, --column {role}=YOUR_COLUMN, or compute it with --derive",
+        remedy=f"say which column it is, --column {role}=YOUR_COLUMN, or {other}",
         column=role,
     )
 

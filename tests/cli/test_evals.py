@@ -136,6 +136,26 @@ def test_results_are_checked_as_they_are_fitted(wide: Path) -> None:
     assert "--chance 'piqua=0.25'" in squeezed(wrong.stderr)
 
 
+def test_a_long_table_is_fitted_with_the_chance_of_known_tasks(wide: Path, fitted: dict[str, Any]) -> None:
+    table = bf.read_wide(wide, ["hellaswag", "piqa"]).drop(columns="chance")
+    path = wide.parent / "long.csv"
+    table.to_csv(path, index=False)
+    run("fit", path, *LAW, *BY, code=2)
+    runs = fitted["runs"]
+    assert dict(zip(runs.table["task"], runs.values("chance"), strict=True)) == {"hellaswag": 0.25, "piqa": 0.5}
+    assert runs.name == str(path)
+    table.replace({"piqa": "exam"}).to_csv(path, index=False)
+    said = run("check-data", path, *LAW, *BY, code=1)
+    assert "the law needs the input 'chance'" in squeezed(said.stderr)
+    assert "--chance TASK=NUMBER" in squeezed(said.stderr)
+    run("fit", path, *LAW, *BY, "--chance", "exam=0.4", code=2)
+    runs = fitted["runs"]
+    assert dict(zip(runs.table["task"], runs.values("chance"), strict=True)) == {"hellaswag": 0.25, "exam": 0.4}
+    # one fault of a cell does not hide what else is wrong
+    table.assign(accuracy="x").to_csv(path, index=False)
+    assert "found 'x'" in squeezed(run("fit", path, *LAW, *BY, code=1).stderr)
+
+
 def test_models_are_joined_to_tables_too(wide: Path, fitted: dict[str, Any]) -> None:
     table = pd.read_csv(wide)
     names = wide.with_name("names.csv")
@@ -197,7 +217,7 @@ def test_check_data_reads_results(results: Path, tmp_path: Path) -> None:
             2,
             "--metric is for result files of lm-evaluation-harness (.json, or a folder)",
         ),
-        (["wide.csv", "--chance", "piqa=0.5"], 2, "--chance needs --tasks, which says which columns are tasks"),
+        (["wide.csv", "--chance", "piqa=0.5"], 2, "--chance needs tasks: a column 'task' of a table"),
         (["wide.csv", "--tasks", "piqa,piqa=hellaswag"], 2, "--tasks names 'piqa' twice; keep one"),
         (["wide.csv", "--tasks", "piqua=piqa"], 1, "--chance 'piqua=0.25'"),
         (["wide.csv", "--tasks", "piqua"], 1, "there is no column 'piqua' (did you mean 'piqa'?)"),
