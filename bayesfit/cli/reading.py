@@ -359,7 +359,9 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
         for part in found[name]:
             if name not in named_groups and number(part, f"--set {name}") <= 0 and support == "positive":
                 raise SpecError(f"--set {name}: found {part}, {name} must be positive")
-    missing = [name for name in (*inputs, *groups) if name not in typed]
+    # what need not vary, such as a chance level, the runs of a task may tell
+    needed = [name for name in inputs if fit.law.inputs[name].varies]
+    missing = [name for name in (*needed, *groups) if name not in typed]
     if missing:
         raise SpecError(f"the fit needs {_asked(fit)}; add {' '.join(f'--set {name}=...' for name in missing)}")
     return found
@@ -369,9 +371,20 @@ def suggestion(fit: Fit, far: float = 10.0) -> str:
     """Return ``--set`` options for a run `far` times larger than the largest, to show how it is done."""
     # a share, or a number of the task's own such as its chance level, stays what it is
     size = {name: far if part.varies and part.support == "positive" else 1.0 for name, part in fit.law.inputs.items()}
-    parts = [f"--set {name}={size[name] * float(fit.runs.values(name).max()):.2g}" for name in fit.law.inputs]
-    parts += [f"--set {group}={_quoted(fit.runs.levels(group)[0])}" for group in fit.pooling.columns]
+    first = {group: fit.runs.levels(group)[0] for group in fit.pooling.columns}
+    told = [name for name, part in fit.law.inputs.items() if part.varies or _open(name, first, fit)]
+    parts = [f"--set {name}={size[name] * float(fit.runs.values(name).max()):.2g}" for name in told]
+    parts += [f"--set {group}={_quoted(level)}" for group, level in first.items()]
     return " ".join(parts).replace("e+", "e")
+
+
+def _open(name: str, levels: Mapping[str, str], fit: Fit) -> bool:
+    """Return whether runs leave it open what a scenario of these levels has of an input."""
+    import pandas as pd
+
+    from bayesfit.scenarios import as_fitted
+
+    return bool(pd.isna(as_fitted(name, pd.DataFrame(levels, index=[0]), fit)).any())
 
 
 def _asked(fit: Fit) -> str:
