@@ -186,11 +186,6 @@ def assumed(law: Law) -> str:
     return "the band assumes that the law holds there"
 
 
-def law_name(output: str) -> str:
-    """Return the name of the equation that says what the law alone gives for an output."""
-    return f"{output}_law"
-
-
 def _names(axes: tuple[str, ...]) -> list[str]:
     """Return what the shift along each axis is called: ``drift``, or for several with the axis or its place."""
     if len(axes) == 1:

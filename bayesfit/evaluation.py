@@ -22,6 +22,8 @@ from bayesfit.runs import level_names
 if TYPE_CHECKING:
     from bayesfit.fitting import Fit
 
+#: Roles of parameters that move an output off the law, in order.
+_MOVES = ("structure", "run")
 #: By group and level never seen, how often each draw of it is drawn anew.
 Again = dict[tuple[str, str], np.ndarray]
 #: Most often that a draw is.
@@ -48,6 +50,40 @@ def law_values(
     tuple
         Draws of every equation, and of every noise scale; dims (chain, draw, scenario).
     """
+    known, scales = _known(fit, table, seen)
+    return fit.law.mean(known), scales
+
+
+def before_moves(fit: Fit, table: pd.DataFrame, output: str) -> dict[str, xr.DataArray]:
+    """Return draws of an output before each of what moves it off the law.
+
+    Parameters
+    ----------
+    fit, table
+        As in `law_values`.
+    output
+        An output that runs show; other equations have no error of their own.
+
+    Returns
+    -------
+    dict
+        In order, as far as the fit has them: ``structure``, before paths of the law's error move this output and those
+        that it follows from, and ``run``, before shifts of a training run do.
+    """
+    roles = {name: part.role for name, part in fit.law.parameters.items() if part.role in _MOVES}
+    moves = [role for role in _MOVES if role in roles.values() and output in fit.law.outputs]
+    known = _known(fit, table, None)[0] if moves else {}
+    found = {}
+    for place, move in enumerate(moves):
+        still = {name: xr.zeros_like(known[name]) for name, role in roles.items() if role in moves[place:]}
+        found[move] = fit.law.mean(known | still)[output]
+    return found
+
+
+def _known(
+    fit: Fit, table: pd.DataFrame, seen: Mapping[str, xr.DataArray] | None
+) -> tuple[dict[str, Any], dict[str, xr.DataArray]]:
+    """Return what a law's equations read at scenarios, and draws of every noise scale."""
     known: dict[str, Any] = dict(fit.runs.summaries())
     for name in fit.law.inputs:
         known[name] = xr.DataArray(table[name].to_numpy(float), dims="scenario")
@@ -59,7 +95,7 @@ def law_values(
         has = np.isfinite(shown)
         known |= {f"{SEEN}.{name}": shown.where(has, 1.0), f"has.{name}": has.astype(float)}
     known |= {name: value for name, value in values.items() if name not in noises}
-    return fit.law.mean(known), {name: value for name, value in values.items() if name in noises}
+    return known, {name: value for name, value in values.items() if name in noises}
 
 
 def seen_in(fit: Fit, table: pd.DataFrame) -> dict[str, xr.DataArray]:

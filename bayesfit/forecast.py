@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesfit.discrepancy import assumed, bands_of, law_name
+from bayesfit.discrepancy import assumed, bands_of
 from bayesfit.errors import ConvergenceWarning, DataError, ExtrapolationWarning, NotConvergedError, SpecError
-from bayesfit.evaluation import law_values
+from bayesfit.evaluation import before_moves, law_values
 from bayesfit.pooling import trials_of
 from bayesfit.runs import level_names
 from bayesfit.scenarios import read_scenarios
@@ -62,8 +63,9 @@ class Forecast:
         False if the fit's diagnostics fail and the forecast was made all the same.
     law, bands, data
         Name of the law, what the bands allow for (`bayesfit.discrepancy.Bands`), and hash of the fitted runs.
-    by_law
-        Draws of what the law alone gives, where the fit has an error of the law (`bayesfit.Structure`).
+    before
+        By what moves the output, in order, its draws before: ``structure``, where the fit has an error of
+        the law (`bayesfit.Structure`), and ``run``, where checkpoints of a training run share a shift.
     """
 
     scenarios: pd.DataFrame
@@ -78,7 +80,7 @@ class Forecast:
     law: str
     bands: Bands
     data: str
-    by_law: xr.DataArray | None = None
+    before: Mapping[str, xr.DataArray] = field(default_factory=dict)
 
     def interval(self, prob: float = 0.9) -> pd.DataFrame:
         """Return the equal-tailed predictive interval of each scenario (columns lower, upper)."""
@@ -107,21 +109,24 @@ class Forecast:
         """Standard deviation by cause, per scenario, on the scale on which noise acts.
 
         Columns ``law`` (what is not known of the law's parameters), ``structure`` (the law's own error, where the
-        fit has one), ``noise`` (scatter of a run about the law) and ``total``; squares of the others add up to the
-        square of the last. Law and structure share their common variance by how each goes along with their sum,
-        since inside the runs one makes up for the other.
+        fit has one), ``run`` (what is a training run's own, where the fit has checkpoints), ``noise`` (scatter of a
+        row about that) and ``total``; squares of the others add up to the square of the last. Law, structure and
+        run share their common variance by how each goes along with their sum, since inside the runs one makes up for
+        the other.
         """
-        expected, total = self.expected.values.reshape(self._flat.shape), self._flat
-        law = expected if self.by_law is None else self.by_law.values.reshape(self._flat.shape)
+        total = self._flat
+        stages = [values.values.reshape(total.shape) for values in (*self.before.values(), self.expected)]
         if self.noise is not None:
             with np.errstate(all="ignore"):
-                expected, total, law = (self.noise.observed(values) for values in (expected, total, law))
+                total, *stages = (self.noise.observed(values) for values in (total, *stages))
+        expected = stages[-1]
         noise, spread = (total - expected).std(axis=0), expected.std(axis=0)
-        columns = {"law": spread}
-        if self.by_law is not None:
-            together = ((law - law.mean(axis=0)) * (expected - expected.mean(axis=0))).mean(axis=0)
-            share = np.clip(together / np.maximum(spread, np.finfo(float).tiny) ** 2, 0.0, 1.0)
-            columns = {"law": spread * np.sqrt(share), "structure": spread * np.sqrt(1 - share)}
+        moves = np.stack([stages[0], *(after - early for early, after in pairwise(stages))])
+        # what each move has in common with their sum; one that makes up for others has nothing
+        off = expected - expected.mean(axis=0)
+        shares = np.maximum(((moves - moves.mean(axis=1, keepdims=True)) * off).mean(axis=1), 0.0)
+        shares /= np.maximum(shares.sum(axis=0), np.finfo(float).tiny)
+        columns = dict(zip(("law", *self.before), spread * np.sqrt(shares), strict=True))
         return pd.DataFrame({**columns, "noise": noise, "total": np.hypot(spread, noise)}, index=self.scenarios.index)
 
     def table(self, prob: float = 0.9) -> pd.DataFrame:
@@ -368,8 +373,6 @@ def forecast_rows(
                 f"{table.index[bad]}, where its noise, which acts on the {on}, has no value; give its parameters "
                 f"tighter priors, or name a scenario nearer to the runs"
             )
-    # equations that are not observed have no error of their own
-    drifts = fit.law.drifts and output in fit.law.outputs
     unseen = {column: ~level_names(table, column).isin(fit.runs.levels(column)) for column in fit.pooling.columns}
     new = [", ".join(column for column, rows in unseen.items() if rows.iloc[i]) for i in range(len(table))]
     return Forecast(
@@ -385,7 +388,10 @@ def forecast_rows(
         law=fit.law.id,
         bands=bands_of(fit.law, output),
         data=fit.runs.sha256,
-        by_law=_full(values[law_name(output)], fit, table).transpose(*order) if drifts else None,
+        before={
+            cause: _full(still, fit, table).transpose(*order)
+            for cause, still in before_moves(fit, table, output).items()
+        },
     )
 
 

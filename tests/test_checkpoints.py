@@ -141,6 +141,18 @@ def test_a_known_run_is_surer_than_a_new_one(shifted: bf.Fit) -> None:
 
 
 @pytest.mark.xdist_group("checkpoints")
+def test_what_is_a_runs_own_is_a_part_of_the_band(shifted: bf.Fit, plain: bf.Fit) -> None:
+    at = {"params": 3e9, "tokens": 3e11}
+    new, named = (shifted.forecast(at | more).components for more in ({}, {"run_name": "r13"}))
+    assert list(new) == ["law", "run", "noise", "total"]
+    np.testing.assert_allclose(new["total"] ** 2, new["law"] ** 2 + new["run"] ** 2 + new["noise"] ** 2)
+    # as far as runs lie apart, and of a known run what its rows leave open
+    assert float(new["run"].iloc[0]) == pytest.approx(BETWEEN, rel=0.4)
+    assert (named["run"] < 0.5 * new["run"]).all()
+    assert "run" not in plain.forecast(at).components
+
+
+@pytest.mark.xdist_group("checkpoints")
 def test_new_runs_have_shifts_of_their_own(shifted: bf.Fit) -> None:
     draws = shifted.forecast({"params": [3e9, 3e9], "tokens": [2e11, 2e11]}).draws
     first, second = draws.values.reshape(-1, 2).T

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesfit as bf
+from bayesfit.evaluation import before_moves, law_values
+from bayesfit.forecast import forecast_rows
 from bayesfit.pooling import Pooling, plan_parameters
+from bayesfit.scenarios import read_scenarios
 from bayesfit.scores import log_score
 
 pytestmark = pytest.mark.xdist_group("two_steps")
@@ -89,3 +94,22 @@ def test_a_task_without_losses_takes_the_scale_of_the_others() -> None:
     plans = {plan.name: plan for plan in plan_parameters(bf.law("llama3_two_step"), runs, Pooling(by=("task",)))}
     alone = bf.law("llama3_two_step").parameters["L0"].prior.resolve(runs.summaries())
     assert plans["L0"].prior.mu == pytest.approx(alone.mu)
+
+
+def test_an_accuracy_is_told_from_the_error_of_the_loss_it_follows_from() -> None:
+    """Before the law errs, neither its task loss nor its accuracy is moved."""
+    asked = {"draws": 100, "tune": 200, "chains": 2, "seed": 1, "progress": False, "sampler": {"attempts": 1}}
+    fit = bf.fit(simulated(1), "llama3_two_step", structure="drift", **asked)
+    table = read_scenarios({"flops": [1e22, 1e24], "chance": 0.25}, fit)
+    law = before_moves(fit, table, "accuracy")["structure"]
+    still = fit.idata.copy(deep=True)
+    for name in [name for name in still["latent"].data_vars if "drift_offset" in name]:
+        still["latent"][name] = 0 * still["latent"][name]
+    fixed, _ = law_values(replace(fit, idata=still), table.assign(flops=1e22))
+    # at a run inside the data no more of the path is drawn
+    at_a_run = [drawn.isel(scenario=0).transpose("chain", "draw") for drawn in (law, fixed["accuracy"])]
+    np.testing.assert_allclose(*at_a_run)
+    found = forecast_rows(fit, table, "accuracy", seed=1)
+    parts = found.components
+    np.testing.assert_allclose(parts["total"] ** 2, parts["law"] ** 2 + parts["structure"] ** 2 + parts["noise"] ** 2)
+    assert parts["structure"].iloc[1] > parts["structure"].iloc[0]

@@ -1,4 +1,4 @@
-"""What a band is made of: how much of its width the law, the law's own error and noise make up."""
+"""What a band is made of: how much of its width the law, its own error, a run's own and noise make up."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _SMOOTH = 9
 _NAMES = {
     "law": "parameters of the law",
     "structure": "error of the law itself",
+    "run": "what is a training run's own",
     "noise": "scatter of a run",
 }
 
@@ -91,7 +92,7 @@ def plot_parts(
     if ax is None:
         ax = style.new_figure(7.4, 4.2).subplots()
     style.tidy(ax)
-    colours = dict(zip(_NAMES, (style.COLOURS[0], style.COLOURS[1], style.GREY), strict=True))
+    colours = dict(zip(_NAMES, (style.COLOURS[0], style.COLOURS[1], style.COLOURS[2], style.GREY), strict=True))
     ax.stackplot(
         grid,
         *(shares[name].to_numpy() for name in shares),
