@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,10 @@ class TrackRecord:
     studies: tuple[Drifted, ...]
     summary: str = ""
 
+    def __post_init__(self) -> None:
+        # a card's summary may run over lines; one that is written and read back is the same
+        object.__setattr__(self, "summary", _one_line(self.summary))
+
     def prior(self, of: Of, without: Sequence[str] = ()) -> tuple[float, float]:
         """Return the lognormal prior for a study to come: its median and the standard deviation of its log.
 
@@ -148,12 +153,53 @@ class TrackRecord:
         for row in rows:
             _check_keys(row, _STUDY, _STUDY, "a study of a track record")
         studies = tuple(Drifted(**row) for row in rows)
-        return cls(id=str(table["id"]), summary=" ".join(str(table.get("summary", "")).split()), studies=studies)
+        found = cls(id=str(table["id"]), summary=str(table.get("summary", "")), studies=studies)
+        found.require_studies()
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
         """Return what `from_mapping` reads."""
         studies = [{key: getattr(study, key) for key in _STUDY} for study in self.studies]
         return {"id": self.id, "summary": self.summary, "studies": studies}
+
+    def require_studies(self) -> None:
+        """Refuse a record without studies: it would say what is said before any study, in the name of a record."""
+        if not self.studies:
+            raise SpecError(
+                f"track record {self.id} has no studies, and needs one or more: learn it from fits of past studies, "
+                "bayesfit.learn_drift({'name': fit}), or leave record out for that of public studies"
+            )
+
+    def save(self, path: str | Path) -> Path:
+        """Save as a TOML file, which `bayesfit.Structure` takes as its `record`.
+
+        Parameters
+        ----------
+        path
+            Where to; it must end in ``.toml``. A file of this name is replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        SpecError
+            For a record without studies, another ending, or a folder that is not there.
+        """
+        import tomli_w
+
+        self.require_studies()
+        path = Path(path)
+        if path.suffix != ".toml":
+            raise SpecError(f"a track record is read from a .toml file, found {path.name}; name it {path.stem}.toml")
+        if not path.parent.is_dir():
+            raise SpecError(f"there is no folder {path.parent} to save {path.name} in; make it first")
+        if path.is_dir():
+            raise SpecError(f"{path} is a folder; name a file in it")
+        path.write_text(tomli_w.dumps(self.to_mapping()), encoding="utf-8")
+        return path
 
 
 def track_record(name: str | Path | TrackRecord) -> TrackRecord:
@@ -162,11 +208,12 @@ def track_record(name: str | Path | TrackRecord) -> TrackRecord:
     Raises
     ------
     SpecError
-        If there is none of that name, or its text cannot be used.
+        If there is none of that name, its text cannot be used, or it has no studies.
     """
     from bayesfit.catalog import prior_card
 
     if isinstance(name, TrackRecord):
+        name.require_studies()
         return name
     file, table = prior_card(name, "track record", "quantiles")
     try:
@@ -188,7 +235,7 @@ def learn_drift(
     papers
         What each was published in, where several are of one source; by default each stands alone.
     id, summary
-        For the result, which `bayesfit.Structure` takes as its `record`.
+        For the result, which `bayesfit.Structure` takes as its `record`; `TrackRecord.save` keeps it.
 
     Returns
     -------
@@ -198,8 +245,9 @@ def learn_drift(
     Raises
     ------
     SpecError
-        If a fit has no path, or fails its checks.
+        If there are no fits, or one has no path, or fails its checks.
     """
+    _check_fits(fits)
     studies: list[Drifted] = []
     for name, fit in fits.items():
         if not fit.law.drifts:
@@ -230,6 +278,20 @@ def learn_drift(
     return TrackRecord(id=id, summary=summary, studies=tuple(studies))
 
 
+def _check_fits(fits: Mapping[str, Fit]) -> None:
+    """Refuse what is no fit of a study by its name."""
+    from bayesfit.fitting import Fit
+
+    what = "bayesfit.learn_drift takes fits of past studies by name, such as {'2024': fit_2024}"
+    if not isinstance(fits, Mapping):
+        raise SpecError(f"{what}; found {reprlib.repr(fits)}")
+    if not fits:
+        raise SpecError(f"{what}; found none. Without a study of your own, leave record out for that of public studies")
+    for name, fit in fits.items():
+        if not isinstance(fit, Fit):
+            raise SpecError(f"{what}; found {reprlib.repr(fit)} for '{name}': give what bayesfit.fit returns")
+
+
 def drifts_on(noise: Noise) -> Of:
     """Return whether the path of an output with this noise is on its log-odds or, as a factor, on its log."""
     share = noise.counted and noise.kind != "negative_binomial"
@@ -254,6 +316,10 @@ def _evidence(study: Drifted, middle: np.ndarray, apart: np.ndarray) -> np.ndarr
     assumed = -0.5 * ((logs - middle) / apart) ** 2 - np.log(apart)
     found: np.ndarray = np.log(np.exp(assumed - fitted).mean(axis=-1) + np.finfo(float).tiny)
     return found
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _read(key: str, value: Any) -> Any:

@@ -101,9 +101,56 @@ def test_a_record_is_read_back_from_its_file(tmp_path: Path) -> None:
     assert without != pytest.approx(own.prior("log"))
 
 
+def test_a_record_is_saved_as_what_a_structure_reads(tmp_path: Path) -> None:
+    studies = (study("a", 0.05), study("b, each 'task\\s' own", 1 / 3, of="logit"))
+    own = TrackRecord(id="our_lab", studies=studies, summary="Ladders of\n  our own.")
+    path = own.save(tmp_path / "our_lab.toml")
+    assert track_record(path) == own == track_record(str(path))
+    assert bf.Structure(record=path).path_prior("logit") == own.prior("logit")
+    # a file of that name is replaced
+    record(studies[0]).save(path)
+    assert track_record(path) == record(studies[0])
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("own.nc", "read from a .toml file, found own.nc; name it own.toml"),
+        ("nowhere/own.toml", "there is no folder .*nowhere to save own.toml in"),
+        ("folder.toml", "is a folder; name a file in it"),
+    ],
+)
+def test_a_record_is_saved_where_it_can_be_read(tmp_path: Path, place: str, message: str) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(bf.SpecError, match=message):
+        record(study("a", 0.05)).save(tmp_path / place)
+
+
+def test_an_empty_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(bf.SpecError, match="track record own has no studies, and needs one or more: learn it"):
+        record().save(tmp_path / "own.toml")
+    assert not [*tmp_path.iterdir()]
+    with pytest.raises(bf.SpecError, match="has no studies"):
+        bf.Structure(record=record()).path_prior("log")
+
+
+@pytest.mark.parametrize(
+    ("fits", "message"),
+    [
+        ({}, "takes fits of past studies by name, .*; found none"),
+        ({"y": 5}, "found 5 for 'y': give what bayesfit.fit returns"),
+        ([1], r"such as {'2024': fit_2024}; found \[1\]"),
+    ],
+)
+def test_what_is_no_fit_teaches_nothing(fits: object, message: str) -> None:
+    with pytest.raises(bf.SpecError, match=message):
+        bf.learn_drift(fits)  # type: ignore[arg-type]  # wrong on purpose
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"studies": []}, "own.toml: track record own has no studies"),
         ({"studie": []}, "unknown key 'studie' in a track record .did you mean 'studies'"),
         ({"studies": [{"name": "a"}]}, "a study of a track record needs 'paper'"),
         ({"studies": 3}, "studies cannot be read"),

@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-import tomli_w
-
 import bayesfit as bf
 from bayesfit.parallel import run_jobs
 from bayesfit.track_record import PUBLIC, Drifted, Of, track_record
@@ -111,8 +109,8 @@ if __name__ == "__main__":
         study.name: record for study, record in zip(again, run_jobs(_learnt, again, workers=told.workers), strict=True)
     }
     kept = track_record(PUBLIC).studies if told.studies else ()
-    learnt = bf.TrackRecord(id=PUBLIC, summary=" ".join(SUMMARY.split()), studies=renewed(kept, records, known))
-    CARD.write_text(tomli_w.dumps(learnt.to_mapping()), encoding="utf-8")
+    learnt = bf.TrackRecord(id=PUBLIC, summary=SUMMARY, studies=renewed(kept, records, known))
+    learnt.save(CARD)
     for of in get_args(Of):
         median, sd = learnt.prior(of)
         print(f"a study to come, {of}: median {median:.4f}, standard deviation of the log {sd:.3f}")
