@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["drift"]
 #: A path where public studies say how far such laws drift; see `with_structure`.
 Auto = Literal["auto"]
+_KINDS = (*get_args(Auto), *get_args(Kind))
 #: What a band allows for beyond noise and what is not known of parameters: nothing; a path of the law's error;
 #: a path and an exponent on the law's terms.
 Bands = Literal["plain law", "path alone", "drift"]
@@ -49,6 +50,7 @@ class Structure:
         ``"drift"``: on the scale on which noise acts, outputs lie off the law by a path along an axis, an integrated
         Wiener process whose mean and trend over the runs are taken off (see `bayesfit.knots`). So the law's
         local exponent drifts, by about the path's scale times the square root of the decades travelled.
+        ``"auto"``: so where `with_structure` says that laws drift unless told, and not elsewhere.
     outer
         Whether the terms of a sum above a floor also get an exponent together (see `bayesfit.outer`), so that the path
         need not make up for it: bands of laws of several terms are sharper with it. Not where the fit has a
@@ -67,7 +69,7 @@ class Structure:
         A study or paper, or several, that the record is to leave out: what you forecast must not be its own evidence.
     """
 
-    kind: Kind = "drift"
+    kind: Kind | Auto = "drift"
     outer: bool = True
     along: str | tuple[str, ...] = ""
     scale: float | None = None
@@ -76,10 +78,9 @@ class Structure:
     without: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
+        if self.kind not in _KINDS:
             raise SpecError(
-                f"structure '{self.kind}' is unknown{nearest(str(self.kind), get_args(Kind))}; "
-                f"known: {', '.join(get_args(Kind))}"
+                f"structure '{self.kind}' is unknown{nearest(str(self.kind), _KINDS)}; known: {', '.join(_KINDS)}"
             )
         if self.scale is not None and not self.scale > 0:
             raise SpecError(f"the scale of structure must be positive, found {self.scale}")
@@ -117,10 +118,11 @@ def with_structure(
         A closed law.
     structure
         How it may be wrong, or the kind. None leaves it as it is. ``"auto"`` gives it a path where public studies say
-        how far such laws drift: laws of losses and of accuracies on the log-odds, with twelve runs or more that differ
-        in compute, parameters or tokens. By one group each of its levels has to have twelve, and checkpoints to be of
-        twelve training runs. It leaves others: of other outputs there is no record, paths of few runs and of several
-        groups, checkpoints among them, take long, and a population speaks of the law's own terms.
+        how far such laws drift (a record of your own then says how far, not whether): laws of losses and of accuracies
+        on the log-odds, with twelve runs or more that differ in compute, parameters or tokens. By one group each of its
+        levels has to have twelve, and checkpoints to be of twelve training runs. It leaves others: of other outputs
+        there is no record, paths of few runs and of several groups, checkpoints among them, take long, and a population
+        speaks of the law's own terms.
     runs
         Runs, whose values tell whether an axis is one.
     by, checkpoints
@@ -136,17 +138,14 @@ def with_structure(
     SpecError
         If there is no axis along which runs differ, or the kind is unknown.
     """
-    known = (*get_args(Auto), *get_args(Kind))
-    if isinstance(structure, str) and structure not in known:
+    if isinstance(structure, str) and structure not in _KINDS:
         raise SpecError(
-            f"structure '{structure}' is unknown{nearest(structure, known)}; known: {', '.join(known)}, or None to "
+            f"structure '{structure}' is unknown{nearest(structure, _KINDS)}; known: {', '.join(_KINDS)}, or None to "
             "trust the law"
         )
-    if structure == "auto":
-        structure = _usual(law, runs, by, checkpoints)
-    if structure is None or law.drifts:
-        return law
     told = Structure(kind=structure) if isinstance(structure, str) else structure
+    if told is None or law.drifts or (told.kind == "auto" and not _drifts_usually(law, runs, by, checkpoints)):
+        return law
     axes = told.axes or (_axis(law, runs),)
     for axis in axes:
         wrong = _not_an_axis(axis, law, runs)
@@ -193,22 +192,22 @@ def _names(axes: tuple[str, ...]) -> list[str]:
     return [f"drift_{axis if axis.isidentifier() else place}" for place, axis in enumerate(axes, start=1)]
 
 
-def _usual(law: Law, runs: Runs, by: Sequence[str], checkpoints: str) -> Kind | None:
-    """Return what ``"auto"`` stands for."""
+def _drifts_usually(law: Law, runs: Runs, by: Sequence[str], checkpoints: str) -> bool:
+    """Return whether ``"auto"`` lets a law drift."""
     recorded = all(_RECORDED.get(name) == drifts_on(part.noise) for name, part in law.outputs.items())
     if not recorded or law.population is not None:
-        return None
+        return False
     groups = (*by, *([checkpoints] if checkpoints else []))
     if any(group not in runs.groups for group in groups):
-        return None
+        return False
     # checkpoints are as many runs as were trained
     counts = [len(runs.levels(checkpoints)) if checkpoints else len(runs)]
     counts += [int(np.bincount(runs.codes(group)).min()) for group in by]
     # crossed groups have one matrix of all their knots, and take long
     if min(counts) < _FEWEST_RUNS or len(groups) > 1:
-        return None
+        return False
     axis = _scale_axis(law)
-    return "drift" if axis and not _not_an_axis(axis, law, runs) else None
+    return bool(axis) and not _not_an_axis(axis, law, runs)
 
 
 def _scale_axis(law: Law) -> str:

@@ -338,6 +338,15 @@ def test_auto_drifts_where_there_is_a_record() -> None:
         with_structure(drifting, "drfit", runs_of(ladder()))  # type: ignore[arg-type]  # wrong on purpose
 
 
+def test_auto_asks_the_record_that_is_named() -> None:
+    """Whether a law drifts is decided as ever; how far, by what is told of it."""
+    told = bf.Structure(kind="auto", scale=0.3)
+    drifting = with_structure(POWER, told, runs_of(ladder(runs=12)))
+    assert drifting == with_structure(POWER, bf.Structure(scale=0.3), runs_of(ladder(runs=12)))
+    assert drifting.parameters["loss_drift"].spread == 0.3
+    assert with_structure(POWER, told, runs_of(ladder(runs=11))) is POWER
+
+
 @pytest.mark.xdist_group("discrepancy")
 def test_a_law_far_off_its_runs_is_told_to_be_compared(bent: dict[str | None, bf.Fit]) -> None:
     """A path a hundred times what studies had: its scale is no parameter of the law, which is what to look at."""

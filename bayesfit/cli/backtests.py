@@ -25,11 +25,14 @@ from bayesfit.cli.options import (
     NItems,
     Priors,
     Quiet,
+    Record,
     RunsFile,
     Seed,
     StructureKind,
     StructureOption,
     Tasks,
+    Without,
+    tell_unused,
 )
 from bayesfit.cli.screen import Screen
 
@@ -55,6 +58,8 @@ def backtest(
     allow: Allow = None,
     prior: Priors = None,
     structure: StructureOption = StructureKind.auto,
+    record: Record = None,
+    without: Without = None,
     scale: HiddenAlong = None,
     origins: Annotated[
         int, typer.Option("--origins", metavar="N", min=1, help="Cuts beyond which runs are hidden, at most.")
@@ -84,6 +89,7 @@ def backtest(
     if out is not None:
         check_figure(out)
     screen = Screen(json=json, quiet=quiet)
+    may_drift = structure.by_record(record, without or ())
     groups = names(by or ())
     words: list[Any] = [word.value for word in allow or ()]
     table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
@@ -112,13 +118,15 @@ def backtest(
         runs,
         found,
         by=groups,
-        structure=structure.structure,
+        structure=may_drift,
         folds=Folds(scale=scale, origins=origins, horizon=horizon),
         draws=draws,
         seed=seed or 0,
         workers=workers,
         resume=resume,
     )
+    if done.bands == "plain law":
+        tell_unused(record, without or ())
     if json:
         screen.document(_document(done))
     else:

@@ -31,6 +31,7 @@ from bayesfit.cli.options import (
     OutputName,
     Priors,
     Quiet,
+    Record,
     RunsFile,
     Seed,
     Set,
@@ -38,6 +39,8 @@ from bayesfit.cli.options import (
     StructureOption,
     Tasks,
     Unconverged,
+    Without,
+    tell_unused,
 )
 from bayesfit.cli.screen import Screen, checks, tell_error
 from bayesfit.errors import SpecError
@@ -98,6 +101,8 @@ def fit(
         ),
     ] = "",
     structure: StructureOption = StructureKind.auto,
+    record: Record = None,
+    without: Without = None,
     population: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +149,7 @@ def fit(
 
     check_place(out)
     screen = Screen(json=json, quiet=quiet)
+    may_drift = structure.by_record(record, without or ())
     groups = names(by or ())
     how, fixed = pooling(pool or ()), numbers(fix or (), "--fix", "E=0")
     priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
@@ -177,7 +183,7 @@ def fit(
             by=groups,
             pooling=how,
             checkpoints=checkpoints,
-            structure=structure.structure,
+            structure=may_drift,
             population=population,
             noise=noise.value if noise else None,
             fixed=fixed,
@@ -192,6 +198,8 @@ def fit(
         report = done.check()
     seconds = time.monotonic() - start
     done.save(out)
+    if not done.law.drifts:
+        tell_unused(record, without or ())
     if json:
         screen.document({**fit_document(done), "seconds": round(seconds, 1), "saved": str(out)})
     else:

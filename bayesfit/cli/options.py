@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from bayesfit.errors import SpecError
+
+if TYPE_CHECKING:
+    from bayesfit.discrepancy import Structure
 
 
 class Allowed(StrEnum):
@@ -29,6 +35,29 @@ class StructureKind(StrEnum):
     def structure(self) -> Literal["auto", "drift"] | None:
         """As `bayesfit.fit` has it."""
         return {"auto": "auto", "drift": "drift", "none": None}[self.value]
+
+    def by_record(self, record: Path | None, without: Sequence[str]) -> Structure | Literal["auto", "drift"] | None:
+        """As `bayesfit.fit` has it, with what --record and --without say of how far laws drift.
+
+        Raises
+        ------
+        SpecError
+            If the law is not to drift, or there is no such record, or no such study in it.
+        """
+        if record is None and not without:
+            return self.structure
+        if self.structure is None:
+            raise SpecError(
+                f"{'--without' if record is None else '--record'} is of how far laws drift, and --structure none "
+                "trusts the law, which then does not; leave it out, or say --structure drift"
+            )
+        from bayesfit.discrepancy import Structure
+        from bayesfit.track_record import PUBLIC
+
+        told = Structure(kind=self.structure, record=record or PUBLIC, without=without)
+        # what cannot be read is told before the runs are, and also where "auto" then asks no record
+        told.path_prior("log")
+        return told
 
 
 class NoiseKind(StrEnum):
@@ -88,6 +117,23 @@ StructureOption = Annotated[
         metavar="KIND",
         help="How the law may be wrong: drift, an error of its own that widens beyond the runs; none, which trusts it; "
         "auto, drift for losses and accuracies by compute, parameters or tokens, from twelve runs (of each level) on.",
+    ),
+]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="FILE",
+        help="Where the law drifts: your own record of how far laws do, a .toml file that TrackRecord.save wrote; that "
+        "of public studies unless told.",
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--without",
+        metavar="STUDY",
+        help="Where the law drifts: a study or paper of the record whose evidence must not count. May be repeated.",
     ),
 ]
 By = Annotated[
@@ -166,3 +212,15 @@ Json = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON document on standard output, nothing else.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print results only: no progress, no hints.")]
+
+
+def tell_unused(record: Path | None, without: Sequence[str]) -> None:
+    """Say that --record and --without had no say, for a law that "auto" trusts."""
+    if record is None and not without:
+        return
+    from bayesfit.cli.screen import tell_warning
+
+    tell_warning(
+        f"{'--without' if record is None else '--record'} had no say: --structure auto trusts this law on these runs; "
+        "--structure drift lets it drift"
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bayesfit as bf
+from bayesfit import backtesting
 from tests.cli.terminal import run
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -58,3 +60,15 @@ def test_a_formula_takes_its_priors(table: Path) -> None:
 def test_what_it_cannot_do_is_said(table: Path, options: tuple[str, str], message: str) -> None:
     said = run("backtest", table, "--law", "cerebras_c", *options, code=2)
     assert message in " ".join(said.stderr.split())
+
+
+def test_what_is_asked_reaches_the_backtest(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def pretend(runs: bf.Runs, law: bf.Law, **arguments: Any) -> bf.Backtest:
+        asked.update(arguments, runs=runs, law=law)
+        raise bf.SpecError("reached")
+
+    monkeypatch.setattr(backtesting, "backtest", pretend)
+    run("backtest", table, "--law", "cerebras_c", "--without", "Hoffmann et al. 2022", code=2)
+    assert asked["structure"] == bf.Structure(kind="auto", without=["Hoffmann et al. 2022"])

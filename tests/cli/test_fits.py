@@ -16,6 +16,7 @@ import xarray as xr
 from typer.testing import Result
 
 import bayesfit as bf
+from bayesfit.track_record import Drifted
 from tests.cli.terminal import run
 
 # one real fit serves them all
@@ -102,6 +103,59 @@ def test_fit_options_reach_the_fit(
     assert (asked["noise"], asked["seed"], asked["by"]) == ("laplace", 7, ("family",))
     assert [asked[name] for name in ("draws", "tune", "chains", "cores")] == [11, 12, 3, 1]
     assert asked["progress"] is False
+
+
+@pytest.fixture
+def record_file(tmp_path: Path) -> Path:
+    """Return the record of one study, which drifted far."""
+    study = Drifted(
+        name="ladder",
+        paper="our lab",
+        law="power",
+        along="flops",
+        of="log",
+        median=0.01,
+        sd=1.5,
+        quantiles=(0.1, 0.2, 0.3),
+    )
+    return bf.TrackRecord(id="own", studies=(study,)).save(tmp_path / "own.toml")
+
+
+@pytest.mark.parametrize("structure", ["auto", "drift"])
+def test_fit_takes_a_record_and_leaves_studies_out(
+    fit_file: Path, runs_file: Path, record_file: Path, structure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def pretend(runs: bf.Runs, law: bf.Law, **arguments: Any) -> bf.Fit:
+        asked.update(arguments)
+        return bf.load(fit_file)
+
+    monkeypatch.setattr(importlib.import_module("bayesfit.fitting"), "fit", pretend)
+    told = ("--record", record_file, "--without", "ladder", "--without", "our lab", "--structure", structure)
+    said = run("fit", runs_file, "--law", "cerebras_c", *told, "--out", record_file.with_suffix(".nc"))
+    assert asked["structure"] == bf.Structure(kind=structure, record=record_file, without=["ladder", "our lab"])
+    # the fit that is shown has no drift
+    assert "--record had no say: --structure auto trusts this law on these runs" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--record", "OWN", "--structure", "none"), "--record is of how far laws drift, and --structure none trusts"),
+        (("--without", "ladder", "--structure", "none"), "--without is of how far laws drift, and --structure none"),
+        (("--record", "nowhere.toml"), "there is no track record 'nowhere.toml'"),
+        (("--record", "OWN", "--without", "lader"), "has no study or paper 'lader' (did you mean 'ladder'?)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "backtest"])
+def test_a_record_that_cannot_be_asked_is_told_first(
+    runs_file: Path, record_file: Path, command: str, options: tuple[str, ...], message: str
+) -> None:
+    given = [record_file if word == "OWN" else word for word in options]
+    said = run(command, runs_file, "--law", "cerebras_c", *given, code=2)
+    assert message in " ".join(said.stderr.split())
+    assert "Fitting" not in said.stdout + said.stderr
 
 
 def test_fit_json_is_one_document(fit_file: Path, runs_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
