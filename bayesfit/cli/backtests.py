@@ -12,6 +12,7 @@ from bayesfit.cli.options import (
     Allow,
     By,
     Chance,
+    Checkpoints,
     Column,
     Derive,
     HiddenAlong,
@@ -23,6 +24,8 @@ from bayesfit.cli.options import (
     Metric,
     Models,
     NItems,
+    NoiseOption,
+    Pool,
     Priors,
     Quiet,
     Record,
@@ -31,6 +34,7 @@ from bayesfit.cli.options import (
     StructureKind,
     StructureOption,
     Tasks,
+    Tune,
     Without,
     tell_unused,
 )
@@ -57,15 +61,19 @@ def backtest(
     chance: Chance = None,
     allow: Allow = None,
     prior: Priors = None,
+    pool: Pool = None,
+    checkpoints: Checkpoints = "",
     structure: StructureOption = StructureKind.auto,
     record: Record = None,
     without: Without = None,
+    noise: NoiseOption = None,
     scale: HiddenAlong = None,
     origins: Annotated[
         int, typer.Option("--origins", metavar="N", min=1, help="Cuts beyond which runs are hidden, at most.")
     ] = 3,
     horizon: Horizon = 1.0,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 500,
+    tune: Tune = 500,
     workers: Annotated[
         int | None,
         typer.Option("--workers", metavar="N", min=1, help="Cuts worked on at once; all processors unless told."),
@@ -83,14 +91,14 @@ def backtest(
 ) -> None:
     """Hide the largest runs, forecast them from the others, and say how often the bands held."""
     from bayesfit.cli.files import check_figure, draw
-    from bayesfit.cli.reading import columns_of, named, names, read_evals, read_law, read_runs
+    from bayesfit.cli.reading import columns_of, named, names, pooling, read_evals, read_law, read_runs
     from bayesfit.cli.tables import describe
 
     if out is not None:
         check_figure(out)
     screen = Screen(json=json, quiet=quiet)
     may_drift = structure.by_record(record, without or ())
-    groups = names(by or ())
+    groups, how = names(by or ()), pooling(pool or ())
     words: list[Any] = [word.value for word in allow or ()]
     table = read_evals(file, models=models, tasks=tasks or (), metric=metric or (), chance=chance or ())
     priors = named(prior or (), "--prior", "'alpha=LogNormal(log(0.3), 0.6)'")
@@ -99,7 +107,7 @@ def backtest(
         file,
         table=table,
         laws=[found],
-        by=groups,
+        by=[*groups, checkpoints] if checkpoints else groups,
         column=column or (),
         derive=derive or (),
         loss=loss,
@@ -114,13 +122,18 @@ def backtest(
     from bayesfit.backtesting import Folds
     from bayesfit.backtesting import backtest as hide
 
+    if noise is not None:
+        found = found.closed(runs.inputs).with_noise(noise.value)
     done = hide(
         runs,
         found,
         by=groups,
+        pooling=how,
+        checkpoints=checkpoints,
         structure=may_drift,
         folds=Folds(scale=scale, origins=origins, horizon=horizon),
         draws=draws,
+        tune=tune,
         seed=seed or 0,
         workers=workers,
         resume=resume,

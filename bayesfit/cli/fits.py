@@ -17,6 +17,7 @@ from bayesfit.cli.options import (
     Allow,
     By,
     Chance,
+    Checkpoints,
     Column,
     Derive,
     FitFile,
@@ -27,8 +28,9 @@ from bayesfit.cli.options import (
     Metric,
     Models,
     NItems,
-    NoiseKind,
+    NoiseOption,
     OutputName,
+    Pool,
     Priors,
     Quiet,
     Record,
@@ -38,6 +40,7 @@ from bayesfit.cli.options import (
     StructureKind,
     StructureOption,
     Tasks,
+    Tune,
     Unconverged,
     Without,
     tell_unused,
@@ -83,23 +86,8 @@ def fit(
         list[str] | None,
         typer.Option("--fix", metavar="NAME=NUMBER", help="Hold a parameter at a value, such as E=0; repeatable."),
     ] = None,
-    pool: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--pool",
-            metavar="NAME=HOW",
-            help="How a parameter varies over groups: complete, partial, correlated or none, such as alpha=complete, "
-            "E.task=none; effects=correlated for all.",
-        ),
-    ] = None,
-    checkpoints: Annotated[
-        str,
-        typer.Option(
-            "--checkpoints",
-            metavar="COLUMN",
-            help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
-        ),
-    ] = "",
+    pool: Pool = None,
+    checkpoints: Checkpoints = "",
     structure: StructureOption = StructureKind.auto,
     record: Record = None,
     without: Without = None,
@@ -111,16 +99,9 @@ def fit(
             help="What many studies say of the parameters together: a name such as public_chinchilla, or a .toml file.",
         ),
     ] = None,
-    noise: Annotated[
-        NoiseKind | None,
-        typer.Option(
-            "--noise",
-            metavar="KIND",
-            help="Other noise than the law's: student_t, laplace, normal; or a count: binomial, beta_binomial.",
-        ),
-    ] = None,
+    noise: NoiseOption = None,
     draws: Annotated[int, typer.Option("--draws", metavar="N", min=4, help="Draws kept, per chain.")] = 2000,
-    tune: Annotated[int, typer.Option("--tune", metavar="N", min=1, help="Warm-up draws, per chain.")] = 1000,
+    tune: Tune = 1000,
     chains: Annotated[
         int, typer.Option("--chains", metavar="N", min=1, help="Chains; the checks need at least 2.")
     ] = 4,

@@ -144,6 +144,31 @@ By = Annotated[
         help="Columns whose levels share priors, such as family,task; family:task is their interaction.",
     ),
 ]
+Pool = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pool",
+        metavar="NAME=HOW",
+        help="How a parameter varies over groups: complete, partial, correlated or none, such as alpha=complete, "
+        "E.task=none; effects=correlated for all.",
+    ),
+]
+Checkpoints = Annotated[
+    str,
+    typer.Option(
+        "--checkpoints",
+        metavar="COLUMN",
+        help="The column that names the training run, where rows are checkpoints: each run has a shift of its own.",
+    ),
+]
+NoiseOption = Annotated[
+    NoiseKind | None,
+    typer.Option(
+        "--noise",
+        metavar="KIND",
+        help="Other noise than the law's: student_t, laplace, normal; or a count: binomial, beta_binomial.",
+    ),
+]
 Column = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="ROLE=COLUMN", help="Which column is what, such as params=n_params; repeatable."),
@@ -207,6 +232,7 @@ OutputName = Annotated[
     str | None, typer.Option("--output", metavar="NAME", help="Output to forecast, for a law with several.")
 ]
 Prob = Annotated[float, typer.Option("--prob", metavar="P", help="Probability of the intervals.")]
+Tune = Annotated[int, typer.Option("--tune", metavar="N", min=1, help="Warm-up draws, per chain.")]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed; the same seed gives the same result.")]
 Json = Annotated[
     bool, typer.Option("--json", metavar="", help="Print one JSON document on standard output, nothing else.")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import bayesfit as bf
@@ -72,3 +73,11 @@ def test_what_is_asked_reaches_the_backtest(table: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(backtesting, "backtest", pretend)
     run("backtest", table, "--law", "cerebras_c", "--without", "Hoffmann et al. 2022", code=2)
     assert asked["structure"] == bf.Structure(kind="auto", without=["Hoffmann et al. 2022"])
+    assert asked["law"] == bf.law("cerebras_c")
+    by_run = table.with_name("by_run.csv")
+    pd.read_csv(table).assign(name=["a", "b", "c", "d"] * 10).to_csv(by_run, index=False)
+    told = ("--checkpoints", "name", "--pool", "alpha=complete", "--noise", "laplace", "--tune", 77)
+    run("backtest", by_run, "--law", "cerebras_c", *told, code=2)
+    assert (asked["checkpoints"], asked["pooling"], asked["tune"]) == ("name", {"alpha": "complete"}, 77)
+    assert asked["law"].outputs["loss"].noise.kind == "laplace"
+    assert asked["runs"].groups == ("name",)
