@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayesfit.errors import SpecError, nearest
+from bayesfit.errors import BayesfitWarning, SpecError, nearest
 from bayesfit.parallel import run_jobs
 from bayesfit.scores import DISTANCES, LEVELS, distance_class, score, scored_on_log
 
@@ -30,6 +31,18 @@ _FEWEST_RUNS = 6
 _QUICK = 600
 #: Probability below which a share of runs inside bands is not taken for chance.
 _CHANCE = 0.05
+#: Columns that a file of kept scores has to have, of those of `Backtest.table`.
+_AVERAGED = (
+    "log_score",
+    "crps",
+    "interval_score",
+    "error",
+    "decades",
+    *(f"inside_{100 * level:.0f}" for level in LEVELS),
+)
+_SCORES = ("origin", "run", "observed", "median", "pit", "converged", *_AVERAGED)
+#: What reading a damaged parquet file raises, depending on which byte is wrong.
+_DAMAGE = (LookupError, OSError, RuntimeError, TypeError, ValueError)
 #: What folds may lack that a whole study has: they are small on purpose.
 _ALLOWED: tuple[Allow, ...] = ("few_runs", "one_group", "collinear")
 
@@ -152,9 +165,7 @@ class Backtest:
         return bool(self.table["converged"].all())
 
     def _means(self, groups: Any) -> pd.DataFrame:
-        columns = ["log_score", "crps", "interval_score", "error", "decades"]
-        inside = [f"inside_{100 * level:.0f}" for level in LEVELS]
-        means: pd.DataFrame = groups[columns + inside].mean()
+        means: pd.DataFrame = groups[[*_AVERAGED]].mean()
         means.insert(0, "runs", groups.size())
         means["converged"] = groups["converged"].all()
         return means
@@ -321,7 +332,8 @@ def backtest(
         Origins worked on at once; None for one a processor.
     resume
         A folder that keeps the scores of each origin, so that work that was cut short is taken up again. They are
-        kept by everything they depend on: runs, law, settings and the version of bayesfit.
+        kept by everything they depend on: runs, law, settings and the version of bayesfit. A file of them that
+        cannot be read is told in a warning, and its origin scored again.
 
     Returns
     -------
@@ -331,7 +343,7 @@ def backtest(
     Raises
     ------
     SpecError
-        If the runs leave nothing to hide.
+        If the runs leave nothing to hide, or `resume` cannot be a folder.
     """
     from bayesfit.catalog import law as find
     from bayesfit.discrepancy import bands_of, with_structure
@@ -353,12 +365,17 @@ def backtest(
         "chains": chains,
         "seed": seed,
     }
-    folder = None if resume is None else Path(resume)
+    folder = None if resume is None else resume_folder(resume)
     jobs = [
         _Fold(runs=runs, law=law, output=name, origin=origin, settings=settings, cores=cores, folder=folder)
         for origin in origins
     ]
-    table = pd.concat(run_jobs(_scored, jobs, workers=workers), ignore_index=True)
+    # files are read here, since a process of its own could not tell the user of a broken one
+    kept = [_read_scores(job.kept) for job in jobs]
+    made = iter(
+        run_jobs(_scored, [job for job, scores in zip(jobs, kept, strict=True) if scores is None], workers=workers)
+    )
+    table = pd.concat([next(made) if scores is None else scores for scores in kept], ignore_index=True)
     return Backtest(
         law=law.id,
         output=name,
@@ -368,6 +385,25 @@ def backtest(
         data=runs.sha256,
         table=table,
     )
+
+
+def resume_folder(resume: Path | str) -> Path:
+    """Return the folder that keeps scores, made where there is none: before anything is fitted, rather than after.
+
+    Raises
+    ------
+    SpecError
+        If it is a file, or cannot be made.
+    """
+    if not isinstance(resume, str | Path):
+        raise SpecError(f"resume must be the path of a folder, found {resume!r}")
+    folder = Path(resume)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "is a file" if folder.exists() else f"cannot be made ({error.strerror})"
+        raise SpecError(f"resume must be a folder to keep scores in, and {folder} {reason}; name another") from None
+    return folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,19 +433,35 @@ class _Fold:
         return self.folder / f"{hashlib.sha256(told.encode() + which).hexdigest()[:24]}.parquet"
 
 
+def _read_scores(kept: Path | None) -> pd.DataFrame | None:
+    """Return the scores that a file keeps; nothing where there is none, or none that can be read."""
+    if kept is None or not kept.is_file():
+        return None
+    try:
+        scores = pd.read_parquet(kept)
+        reason = "" if {*_SCORES} <= {*scores} else f"it lacks {', '.join(sorted({*_SCORES} - {*scores}))}"
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())
+    if not reason:
+        return scores
+    warnings.warn(
+        f"{kept} does not hold the scores that were kept in it ({reason}); this cut is scored again, and the file "
+        "replaced",
+        BayesfitWarning,
+        skip_file_prefixes=(str(Path(__file__).parent),),
+    )
+    return None
+
+
 def _scored(fold: _Fold) -> pd.DataFrame:
-    """Return the scores of one origin's hidden runs, kept or made."""
-    kept = fold.kept
-    if kept is not None and kept.is_file():
-        return pd.read_parquet(kept)
-    origin, runs = fold.origin, fold.runs
+    """Return the scores of one origin's hidden runs, and keep them."""
+    kept, origin, runs = fold.kept, fold.origin, fold.runs
     found = refit(runs.select(origin.train), fold.law, cores=fold.cores, **fold.settings)
     scored = score(found, runs.select(origin.test), fold.output, seed=fold.settings["seed"])
     scored.insert(0, "origin", origin.cut)
     scored.insert(1, "run", np.flatnonzero(origin.test & ~np.isnan(runs.values(fold.output))))
     scored["converged"] = found.check().passed
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
         scratch = kept.with_suffix(f".{os.getpid()}")
         scored.to_parquet(scratch)
         scratch.replace(kept)

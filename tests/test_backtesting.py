@@ -150,6 +150,66 @@ def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeyp
     assert len(asked) == 3
 
 
+@pytest.fixture
+def pretended(scores: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> list[bf.Runs]:
+    """Let refits and their scores cost nothing; return the runs of each refit."""
+    asked: list[bf.Runs] = []
+
+    class Sampled:
+        def check(self) -> Sampled:
+            return self
+
+        passed = True
+
+    def sampled(runs: bf.Runs, law: bf.Law, **settings: Any) -> Sampled:
+        asked.append(runs)
+        return Sampled()
+
+    def score(fit: Sampled, runs: bf.Runs, output: str, *, seed: int) -> pd.DataFrame:
+        rows = [scores.drop(columns=["origin", "run", "converged"]).iloc[:1]] * len(runs)
+        return pd.concat(rows, ignore_index=True).assign(observed=runs.values(output), median=3.0)
+
+    monkeypatch.setattr(backtesting, "refit", sampled)
+    monkeypatch.setattr(backtesting, "score", score)
+    return asked
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet", b"PAR1 cut short PAR1", None])
+def test_kept_scores_that_cannot_be_read_are_told_and_made_again(
+    content: bytes | None, tmp_path: Path, pretended: list[bf.Runs]
+) -> None:
+    runs = runs_over(np.geomspace(1e18, 1e22, 41))
+    settings = {"folds": Folds(origins=2), "structure": None, "resume": tmp_path / "new" / "kept"}
+    first = bf.backtest(runs, "cerebras_c", **settings)
+    broken, whole = sorted((tmp_path / "new" / "kept").iterdir())
+    if content is None:
+        pd.DataFrame({"origin": [1.0]}).to_parquet(broken)
+    else:
+        broken.write_bytes(content)
+    with pytest.warns(bf.BayesfitWarning, match=f"{broken.name} does not hold the scores .*scored again"):
+        again = bf.backtest(runs, "cerebras_c", **settings)
+    assert len(pretended) == 3
+    pd.testing.assert_frame_equal(again.table, first.table)
+    # and now it is whole
+    bf.backtest(runs, "cerebras_c", **settings)
+    assert len(pretended) == 3
+    assert sorted((tmp_path / "new" / "kept").iterdir()) == [broken, whole]
+
+
+def test_what_cannot_be_a_folder_is_refused_before_anything_is_fitted(tmp_path: Path, pretended: list[bf.Runs]) -> None:
+    (tmp_path / "file").write_text("mine")
+    runs = runs_over(np.geomspace(1e18, 1e22, 41))
+    for place, message in (
+        (tmp_path / "file", "resume must be a folder to keep scores in, and .*file is a file; name another"),
+        (tmp_path / "file" / "below", "below cannot be made .*; name another"),
+        (3, "resume must be the path of a folder, found 3"),
+    ):
+        with pytest.raises(bf.SpecError, match=message):
+            bf.backtest(runs, "cerebras_c", structure=None, resume=place)  # type: ignore[arg-type]  # wrong on purpose
+    assert not pretended
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_origins_worked_on_at_once_give_the_same_scores() -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=40).runs
     alone, beside = (
