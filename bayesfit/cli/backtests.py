@@ -90,12 +90,15 @@ def backtest(
     quiet: Quiet = False,
 ) -> None:
     """Hide the largest runs, forecast them from the others, and say how often the bands held."""
+    from bayesfit.backtesting import Folds, resume_folder
+    from bayesfit.backtesting import backtest as hide
     from bayesfit.cli.files import check_figure, draw
     from bayesfit.cli.reading import columns_of, named, names, pooling, read_evals, read_law, read_runs
     from bayesfit.cli.tables import describe
 
     if out is not None:
         check_figure(out)
+    folds = Folds(scale=scale, origins=origins, horizon=horizon)
     screen = Screen(json=json, quiet=quiet)
     may_drift = structure.by_record(record, without or ())
     groups, how = names(by or ()), pooling(pool or ())
@@ -115,15 +118,17 @@ def backtest(
         n_items=n_items,
         allow=words,
     )
+    found = found.closed(runs.inputs)
+    if noise is not None:
+        found = found.with_noise(noise.value)
+    # what cannot be hidden or kept is told before the word that fits begin
+    folds.cut(runs, found.n_parameters)
+    if resume is not None:
+        resume_folder(resume)
     describe(screen, runs)
     screen.say()
     screen.say(f"Fitting {found.id} to small runs, up to {origins} times.")
     start = time.monotonic()
-    from bayesfit.backtesting import Folds
-    from bayesfit.backtesting import backtest as hide
-
-    if noise is not None:
-        found = found.closed(runs.inputs).with_noise(noise.value)
     done = hide(
         runs,
         found,
@@ -131,7 +136,7 @@ def backtest(
         pooling=how,
         checkpoints=checkpoints,
         structure=may_drift,
-        folds=Folds(scale=scale, origins=origins, horizon=horizon),
+        folds=folds,
         draws=draws,
         tune=tune,
         seed=seed or 0,
@@ -162,7 +167,11 @@ def show(screen: Screen, done: Backtest) -> None:
     words = [f"{low:g} to {high:g}" for low, high in zip(distances["from"], distances["to"], strict=True)]
     screen.frame(distances.assign(decades=words).set_index("decades")[list(_SHOWN)], "decades")
     unit = "log" if done.on_log else "unit of the output"
-    screen.say(f"inside_90: share that 90% bands held; scores and error on the {unit}, lower is better", "dim")
+    screen.say(
+        f"inside_90: share that 90% bands held; crps, interval_score and error on the {unit}. Higher is better for "
+        "log_score, lower for crps and interval_score, and nearer to 0 for error",
+        "dim",
+    )
     screen.result(f"\n{done.verdict}")
 
 

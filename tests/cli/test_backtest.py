@@ -31,6 +31,7 @@ def test_it_says_how_often_bands_held_and_keeps_what_it_did(table: Path) -> None
     assert "By cut in flops: runs above it were hidden" in said.stdout
     assert "By decades beyond the fitted runs" in said.stdout
     assert "90% bands held" in said.stdout
+    assert "crps, interval_score and error on the log. Higher is better for log_score" in " ".join(said.stdout.split())
     assert figure.stat().st_size > 10_000
     assert len([*kept.glob("*.parquet")]) == 2
     again = run("backtest", table, "--law", "cerebras_c", *QUICK, "--resume", kept, "--json")
@@ -54,13 +55,25 @@ def test_a_formula_takes_its_priors(table: Path) -> None:
     [
         (("--horizon", "-1"), "origins and horizon must be positive"),
         (("--scale", "flop"), "the scale must be a positive input, found 'flop' (did you mean 'flops'?)"),
+        (("--resume", "FILE"), "runs.csv is a file; name another"),
         (("--structure", "wrong"), "is not one of 'auto'"),
         (("--out", "figure.txt"), "figure.txt"),
     ],
 )
 def test_what_it_cannot_do_is_said(table: Path, options: tuple[str, str], message: str) -> None:
-    said = run("backtest", table, "--law", "cerebras_c", *options, code=2)
+    given = [table if word == "FILE" else word for word in options]
+    said = run("backtest", table, "--law", "cerebras_c", *given, code=2)
     assert message in " ".join(said.stderr.split())
+    # before anything is said to begin
+    assert "Fitting" not in said.stdout + said.stderr
+
+
+def test_too_few_runs_are_told_before_fits_begin(table: Path) -> None:
+    few = table.with_name("few.csv")
+    pd.read_csv(table).head(6).to_csv(few, index=False)
+    said = run("backtest", few, "--law", "cerebras_c", "--allow", "few_runs", code=2)
+    assert "leave nothing to hide" in said.stderr
+    assert "Fitting" not in said.stdout + said.stderr
 
 
 def test_what_is_asked_reaches_the_backtest(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
