@@ -113,15 +113,15 @@ class Backtest:
 
         held, forecasts, runs = self.table["inside_90"], len(self.table), self.table["run"].nunique()
         found = f"90% bands held {int(held.sum())} of {forecasts} forecasts of {runs} hidden runs"
-        if not self.converged:
-            found += "; some of these fits fail their checks"
+        doubt = "" if self.converged else "; some of these fits fail their checks"
         # a run that several cuts hide is one run
         inside = round(float(held.mean()) * runs)
         if binom.cdf(inside, runs, 0.9) < _CHANCE:
-            return f"{found}: too narrow. Take a wider kind, or another law, before a larger run rests on them"
+            advice = "Take a wider kind, or another law, before a larger run rests on them"
+            return f"{found}: too narrow{doubt}. {advice}"
         if binom.sf(inside - 1, runs, 0.9) < _CHANCE:
-            return f"{found}: wider than they need be here"
-        return f"{found}, as far as {runs} runs can tell"
+            return f"{found}: wider than they need be here{doubt}"
+        return f"{found}, as far as {runs} runs can tell{doubt}"
 
     def by_distance(self, edges: Sequence[float] = DISTANCES) -> pd.DataFrame:
         """Return mean scores by how far hidden runs lie beyond the fitted ones.

@@ -125,7 +125,13 @@ def test_the_verdict_counts_a_run_that_two_cuts_hide_once(scores: pd.DataFrame) 
     # ten times the same runs say no more than once
     assert "as far as 3 runs can tell" in verdict(pd.concat([scores] * 10))
     assert "wider than they need be" in verdict(many.assign(inside_90=True))
+    # what a fit's checks say comes after what the bands do
+    doubt = "; some of these fits fail their checks"
     assert "some of these fits fail their checks" in verdict(scores.assign(converged=False))
+    said = verdict(pd.concat([scores] * 10).assign(converged=False))
+    assert said.endswith(f"3 hidden runs, as far as 3 runs can tell{doubt}")
+    assert verdict(many.assign(inside_90=True, converged=False)).endswith(f"wider than they need be here{doubt}")
+    assert f"too narrow{doubt}. Take a wider kind" in verdict(many.assign(converged=False))
 
 
 def test_a_backtest_that_was_cut_short_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
