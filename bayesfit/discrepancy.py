@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -78,24 +80,48 @@ class Structure:
     without: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in _KINDS:
+        if not (isinstance(self.kind, str) and self.kind in _KINDS):
+            raise _unknown(self.kind)
+        if not isinstance(self.outer, bool):
+            raise SpecError(f"outer of structure must be True or False, found {self.outer!r}")
+        for name in ("scale", "scale_sd"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 < value < np.inf):
+                raise SpecError(
+                    f"the {name} of structure must be positive, found {value!r}; give a number, or None for what the "
+                    "track record says"
+                )
+        if not isinstance(self.record, str | Path | TrackRecord):
             raise SpecError(
-                f"structure '{self.kind}' is unknown{nearest(str(self.kind), _KINDS)}; known: {', '.join(_KINDS)}"
+                f"the record of structure must be a name, the path of a file or a bayesfit.TrackRecord, found "
+                f"{reprlib.repr(self.record)}"
             )
-        if self.scale is not None and not self.scale > 0:
-            raise SpecError(f"the scale of structure must be positive, found {self.scale}")
-        if self.scale_sd is not None and not self.scale_sd > 0:
-            raise SpecError(f"scale_sd of structure must be positive, found {self.scale_sd}")
-        for axis in self.axes:
-            parse_expression(axis)
+        if not _are_texts(self.without):
+            raise SpecError(
+                f"structure leaves out a study by its name, or several, without=['Gadre et al. 2024']; found "
+                f"{reprlib.repr(self.without)}"
+            )
+        self._check_axes()
+
+    def _check_axes(self) -> None:
+        if not _are_texts(self.along):
+            raise SpecError(
+                f"the axis of structure must be a formula such as along='params*tokens', or several; found "
+                f"{reprlib.repr(self.along)}"
+            )
+        texts = [parse_expression(axis).text for axis in self.axes]
+        for place, text in enumerate(texts):
+            if text in texts[:place]:
+                raise SpecError(f"structure names the axis {text} twice, and a law drifts along each once; keep one")
 
     def path_prior(self, of: Of) -> tuple[float, float]:
         """Return the median of the path's scale on the log or log-odds, and the standard deviation of its log."""
+        own_sd = None if self.scale_sd is None else float(self.scale_sd)
         if self.scale is not None:
-            return self.scale, _SCALE_SD if self.scale_sd is None else self.scale_sd
+            return float(self.scale), own_sd or _SCALE_SD
         without = (self.without,) if isinstance(self.without, str) else tuple(self.without)
         median, sd = track_record(self.record).prior(of, without)
-        return median, sd if self.scale_sd is None else self.scale_sd
+        return median, own_sd or sd
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -136,14 +162,14 @@ def with_structure(
     Raises
     ------
     SpecError
-        If there is no axis along which runs differ, or the kind is unknown.
+        If there is no axis along which runs differ, the kind is unknown, or it is no structure.
     """
-    if isinstance(structure, str) and structure not in _KINDS:
-        raise SpecError(
-            f"structure '{structure}' is unknown{nearest(structure, _KINDS)}; known: {', '.join(_KINDS)}, or None to "
-            "trust the law"
-        )
     told = Structure(kind=structure) if isinstance(structure, str) else structure
+    if not (told is None or isinstance(told, Structure)):
+        raise SpecError(
+            f"structure must be {', '.join(map(repr, _KINDS))}, a bayesfit.Structure(...), or None to trust the law; "
+            f"found {reprlib.repr(told)}"
+        )
     if told is None or law.drifts or (told.kind == "auto" and not _drifts_usually(law, runs, by, checkpoints)):
         return law
     axes = told.axes or (_axis(law, runs),)
@@ -183,6 +209,29 @@ def assumed(law: Law) -> str:
     if law.drifts:
         return "the band's width there rests on how far laws are taken to drift"
     return "the band assumes that the law holds there"
+
+
+def _unknown(kind: object) -> SpecError:
+    """Return what to say of a kind that is none."""
+    if str(kind).lower() == "none":
+        return SpecError(
+            f"to trust the law write structure=None, without quotes and outside of Structure; found {kind!r}"
+        )
+    return SpecError(
+        f"structure '{kind}' is unknown{nearest(str(kind), _KINDS)}; known: {', '.join(_KINDS)}, or None to trust "
+        "the law"
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _are_texts(value: object) -> bool:
+    """Return whether a value is a text, or several."""
+    if isinstance(value, str):
+        return True
+    return isinstance(value, Collection) and all(isinstance(text, str) for text in value)
 
 
 def _names(axes: tuple[str, ...]) -> list[str]:

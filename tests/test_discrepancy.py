@@ -247,6 +247,51 @@ def test_an_error_of_the_law_that_cannot_be_is_refused(structure: object, messag
         bf.Structure(scale_sd=0)
 
 
+@pytest.mark.parametrize("structure", [5, True, {"scale": 0.01}, bf.Structure])
+def test_what_is_no_structure_is_refused(structure: object) -> None:
+    message = r"structure must be 'auto', 'drift', a bayesfit.Structure\(...\), or None to trust the law; found "
+    with pytest.raises(bf.SpecError, match=message):
+        with_structure(POWER, structure, runs_of(ladder()))  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(bf.SpecError, match=message):
+        bf.fit(runs_of(ladder()), POWER, structure=structure)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("kind", ["none", "None"])
+def test_a_law_is_trusted_by_none_and_not_by_its_name(kind: Any) -> None:
+    with pytest.raises(bf.SpecError, match=f"write structure=None, without quotes .*; found '{kind}'"):
+        with_structure(POWER, kind, runs_of(ladder()))
+    with pytest.raises(bf.SpecError, match="write structure=None"):
+        bf.Structure(kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"kind": 3}, "structure '3' is unknown; known: auto, drift, or None to trust the law"),
+        ({"scale": "x"}, "the scale of structure must be positive, found 'x'; give a number, or None"),
+        ({"scale": True}, "the scale of structure must be positive, found True"),
+        ({"scale": np.inf}, "the scale of structure must be positive, found inf"),
+        ({"scale_sd": [1.0]}, r"the scale_sd of structure must be positive, found \[1.0\]"),
+        ({"along": 3}, r"must be a formula such as along='params\*tokens', or several; found 3"),
+        ({"along": ("params", 3)}, r"or several; found \('params', 3\)"),
+        ({"along": ("params", "tokens", " params")}, "names the axis params twice"),
+        ({"outer": "no"}, "outer of structure must be True or False, found 'no'"),
+        ({"record": 5}, "the record of structure must be a name, the path of a file or .*, found 5"),
+        ({"without": 5}, "leaves out a study by its name, or several, .*; found 5"),
+        ({"without": [5]}, r"leaves out a study by its name, or several, .*; found \[5\]"),
+    ],
+)
+def test_parts_of_a_structure_that_cannot_be_are_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(bf.SpecError, match=message):
+        bf.Structure(**told)
+
+
+def test_parts_of_a_structure_may_be_of_numpy_and_in_lists() -> None:
+    told = bf.Structure(along=["flops"], scale=np.float32(0.5), scale_sd=np.float32(0.25), without={"a"})
+    law = with_structure(POWER, told, runs_of(ladder()))
+    assert read_card(card_toml(law)).parameters["loss_drift"].spread == 0.5
+
+
 @pytest.fixture(scope="module")
 def bent() -> dict[str | None, bf.Fit]:
     """Return fits of a power law to runs that bend away from one: without an error of the law and, by default, with."""
