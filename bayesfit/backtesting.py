@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import reprlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,8 +138,11 @@ class Backtest:
         pandas.DataFrame
             One row a class that holds a run, by its ``from`` and ``to``, with the columns of `origins`.
         """
-        if sorted({*edges}) != [*edges] or not edges:
-            raise SpecError(f"edges must rise, found {list(edges)}")
+        if not _rise(edges):
+            raise SpecError(
+                f"edges must rise, found {reprlib.repr(edges)}; give where classes begin, in decades, such as "
+                "(0.0, 0.5, 1.0)"
+            )
         ends = [*edges, np.inf]
         place = distance_class(self.table["decades"], edges)
         means = self._means(self.table.groupby(place, sort=True))
@@ -149,12 +154,19 @@ class Backtest:
     def pit_histogram(self, bins: int = 10) -> pd.DataFrame:
         """Return how often hidden runs fell into each of equally probable parts of their forecasts.
 
+        Parameters
+        ----------
+        bins
+            Number of parts.
+
         Returns
         -------
         pandas.DataFrame
             Columns ``from``, ``to`` (probability below), ``runs``, and ``expected``, the number in each where bands
             hold what they promise. Many in the outer parts: bands too narrow; in one of them: forecasts off one way.
         """
+        if not (_is_whole(bins) and bins >= 1):
+            raise SpecError(f"bins must be a whole number of at least 1, found {bins!r}; 10 is usual")
         counts, ends = np.histogram(self.table["pit"], bins=bins, range=(0.0, 1.0))
         columns = {"from": ends[:-1], "to": ends[1:], "runs": counts, "expected": len(self.table) / bins}
         return pd.DataFrame(columns)
@@ -169,6 +181,18 @@ class Backtest:
         means.insert(0, "runs", groups.size())
         means["converged"] = groups["converged"].all()
         return means
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _rise(edges: object) -> bool:
+    """Return whether these are numbers, each larger than the one before."""
+    if isinstance(edges, str) or not isinstance(edges, Collection) or not len(edges):
+        return False
+    numbers = [*edges]
+    return all(isinstance(edge, Real) and edge == edge for edge in numbers) and sorted({*numbers}) == numbers
 
 
 def fewest_runs(n_parameters: int) -> int:
@@ -199,6 +223,18 @@ class Folds:
     fewest: int | None = None
 
     def __post_init__(self) -> None:
+        if self.scale is not None and not isinstance(self.scale, str):
+            raise SpecError(f"scale must be the name of an input, or None for compute, found {self.scale!r}")
+        if not (_is_whole(self.origins) and isinstance(self.horizon, Real)):
+            raise SpecError(
+                f"origins must be a whole number of cuts and horizon a number of decades, found {self.origins!r} and "
+                f"{self.horizon!r}; write Folds(origins=3, horizon=1.0)"
+            )
+        if self.fewest is not None and not (_is_whole(self.fewest) and self.fewest >= 1):
+            raise SpecError(
+                f"fewest must be a whole number of runs of at least 1, found {self.fewest!r}; None takes what "
+                "the law's parameters need"
+            )
         if self.origins < 1 or not self.horizon > 0:
             raise SpecError(f"origins and horizon must be positive, found {self.origins} and {self.horizon}")
 
@@ -350,6 +386,8 @@ def backtest(
     from bayesfit.runs import check_runs
 
     check_runs(runs)
+    if folds is not None and not isinstance(folds, Folds):
+        raise SpecError(f"folds must be a bayesfit.Folds, such as folds=bf.Folds(origins=3), found {folds!r}")
     law = find(law)
     if law.dims:
         law = law.closed(runs.inputs)

@@ -61,6 +61,37 @@ def test_the_axis_is_compute_or_the_widest_input_or_what_was_asked() -> None:
         Folds(horizon=0)
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"origins": 2.5}, "origins must be a whole number of cuts and horizon .*, found 2.5 and 1.0; write Folds"),
+        ({"origins": True}, "origins must be a whole number of cuts"),
+        ({"horizon": "1"}, "horizon a number of decades, found 3 and '1'; write Folds"),
+        ({"origins": 0}, "origins and horizon must be positive, found 0"),
+        ({"horizon": np.nan}, "must be positive, found 3 and nan"),
+        ({"fewest": 0}, "fewest must be a whole number of runs of at least 1, found 0; None takes"),
+        ({"fewest": 6.5}, "fewest must be a whole number of runs of at least 1, found 6.5"),
+        ({"scale": 5}, "scale must be the name of an input, or None for compute, found 5"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(told: dict[str, Any], message: str) -> None:
+    with pytest.raises(bf.SpecError, match=message):
+        Folds(**told)
+
+
+@pytest.mark.parametrize("folds", [3, 0, Folds, {"origins": 3}])
+def test_what_is_no_folds_is_refused(folds: Any) -> None:
+    with pytest.raises(
+        bf.SpecError, match=r"folds must be a bayesfit.Folds, such as folds=bf.Folds\(origins=3\), found"
+    ):
+        bf.backtest(runs_over(np.geomspace(1e18, 1e22, 41)), "cerebras_c", folds=folds)
+
+
+def test_folds_take_numbers_of_numpy() -> None:
+    told = Folds(origins=np.int64(2), horizon=np.float32(1), fewest=np.int64(6))
+    assert len(told.cut(runs_over(np.geomspace(1e18, 1e22, 41)), n_parameters=3)[1]) == 2
+
+
 def test_a_true_law_covers_its_hidden_runs() -> None:
     runs = bf.simulate("cerebras_c", seed=4, n=60).runs
     found = bf.backtest(runs, "cerebras_c", draws=500, seed=1, structure=None)
@@ -113,6 +144,22 @@ def test_probabilities_below_what_was_seen(scores: pd.DataFrame) -> None:
     assert found["runs"].tolist() == [1, 1, 1, 1]
     assert found["expected"].tolist() == [1.0] * 4
     assert found["to"].tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("edges", ["a", "12", ("a", "b"), (), 0.5, None, (0.0, np.nan)])
+def test_edges_that_are_no_numbers_are_refused(scores: pd.DataFrame, edges: Any) -> None:
+    with pytest.raises(bf.SpecError, match=r"edges must rise, found .*; give where classes begin, in decades"):
+        hidden(scores).by_distance(edges)
+
+
+def test_edges_may_be_an_array(scores: pd.DataFrame) -> None:
+    assert len(hidden(scores).by_distance(np.array([0.0, 0.25, 1.0]))) == 3
+
+
+@pytest.mark.parametrize("bins", [0, -1, 2.5, "10", True])
+def test_bins_that_cannot_be_are_refused(scores: pd.DataFrame, bins: Any) -> None:
+    with pytest.raises(bf.SpecError, match="bins must be a whole number of at least 1, found"):
+        hidden(scores).pit_histogram(bins)
 
 
 def test_the_verdict_counts_a_run_that_two_cuts_hide_once(scores: pd.DataFrame) -> None:
