@@ -325,6 +325,16 @@ def test_prior_and_posterior_have_a_panel_a_parameter(passed: bf.Fit) -> None:
     assert x[np.argmax(y)] == pytest.approx(np.median(values), abs=values.std())
 
 
+def test_the_population_has_a_colour_that_no_family_has(passed: bf.Fit) -> None:
+    figure = plots.plot_prior_posterior(passed, names=["alpha"])
+    (population,) = drawn(figure, "posterior")
+    families = {line.get_color() for line in drawn(figure, "level")}
+    assert len(families) == len(FAMILIES)
+    assert population.get_color() not in families
+    (entry,) = [line for line in figure.legends[0].get_lines() if line.get_label() == "posterior, population"]
+    assert entry.get_color() == population.get_color()
+
+
 def test_published_values_are_ticks_centred_like_the_fit(passed: bf.Fit) -> None:
     figure = plots.plot_prior_posterior(passed, names=["alpha"])
     assert {float(tick.get_xdata()[0]) for tick in drawn(figure, "published")} <= {0.3392, 0.34781}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: A level each has a line while they are no more than this.
 _MANY = 8
 _GRID = 400
+#: The population's colour, which no level has.
+_POPULATION = "#222222"
 
 
 def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Figure:
@@ -39,8 +41,8 @@ def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Fig
     Returns
     -------
     matplotlib.figure.Figure
-        A panel a parameter: the prior (grey) and the posterior (blue), of the population's centre where the
-        parameter varies over groups, with its levels as thin lines; published values as vertical ticks.
+        A panel a parameter: the prior (grey) and the posterior (blue), where the parameter varies over groups that
+        of the population's centre (black), with its levels as thin lines; published values as vertical ticks.
 
     Raises
     ------
@@ -115,9 +117,9 @@ def _draw(ax: Axes, fit: Fit, plan: ParameterPlan, published: dict[str, float]) 
     top = float(density(prior, None, grid).max())
     if pooled:
         curve = density(prior, shown[0], grid)
-        label = "posterior, population" if plan.shared else "posterior"
-        ax.fill_between(grid, curve, color=style.COLOURS[0], alpha=0.3, linewidth=0)
-        ax.plot(grid, curve, color=style.COLOURS[0], linewidth=1.5, label=label, gid="posterior")
+        label, colour = ("posterior, population", _POPULATION) if plan.shared else ("posterior", style.COLOURS[0])
+        ax.fill_between(grid, curve, color=colour, alpha=0.3, linewidth=0)
+        ax.plot(grid, curve, color=colour, linewidth=1.5, label=label, gid="posterior")
         top = max(top, float(curve.max()))
     if len(levels) <= _MANY:
         for place, (level, draws) in enumerate(levels.items()):
