@@ -156,7 +156,8 @@ class Comparison:
         if ties:
             return f"{start}, but cannot be told from {', '.join(ties)}; in brackets the probability that it is better."
         least = min(others.values(), default=1.0)
-        shown = f"at least {least:.2f}" if least < 0.995 else "over 0.99"
+        # what is at least 0.95 is not 0.9475
+        shown = f"at least {np.floor(100 * least) / 100:.2f}" if least < 0.995 else "over 0.99"
         return f"{start}, better than each of the others with a probability of {shown}." if len(others) else ""
 
     def _together(self) -> str:

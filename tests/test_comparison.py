@@ -177,6 +177,14 @@ def test_the_verdict_tells_fits_that_fail_from_refits_that_do() -> None:
     assert "Fitted to fewer runs" not in found.verdict
 
 
+def test_what_is_at_least_so_probable_is_rounded_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 2.0, "b": 1.0})
+    for odds, said in ((0.9475, "at least 0.94"), (0.95, "at least 0.95"), (0.997, "over 0.99")):
+        table = pd.DataFrame({"a": [np.nan, 1 - odds], "b": [odds, np.nan]}, index=["a", "b"])
+        monkeypatch.setattr(Comparison, "prob_better", lambda _, table=table: table)
+        assert f"with a probability of {said}." in found.verdict
+
+
 def test_the_verdict_says_when_the_scores_disagree() -> None:
     found = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 1.0, "b": 2.0})
     assert "The two disagree: a describes the runs that were made best, b forecasts larger ones best" in found.verdict
