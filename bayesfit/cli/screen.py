@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.box import SIMPLE_HEAD
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bayesfit.diagnostics import Diagnostics
+
+#: Whole numbers below this are written out, as counts of runs are; larger ones are mostly sizes.
+_SHORT = 100_000
 
 
 class Screen:
@@ -142,11 +146,13 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: set[str
 
 
 def shown(value: Any) -> str:
-    """Return a cell: numbers with 4 significant digits."""
+    """Return a cell: numbers with 4 significant digits, whole numbers as they are while they are short."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         return str(value)
     if math.isnan(value):
         return "-"
+    if isinstance(value, Integral) and abs(int(value)) < _SHORT:
+        return str(value)
     # results keep their zeros (1.600), so that columns line up; counts do not (7e+10)
     text = f"{value:#.4g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
     return text.rstrip(".")

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import bayesfit as bf
 from bayesfit.cli import app
 from bayesfit.cli.reading import pooling, ranges
+from bayesfit.cli.screen import Screen
 from bayesfit.errors import SpecError
 from tests.cli.terminal import ROOT, python, run, squeezed
 
@@ -340,6 +341,16 @@ def test_laws_are_compared_by_name_and_formula(tmp_path: Path) -> None:
     assert document["verdict"].startswith("Within the data")
     assert set(document["prob_better"]) == {"cerebras_c", LINE}
     assert document["origins"]["cerebras_c"][0]["runs"] > 0
+
+
+def test_counts_are_whole_numbers_and_scores_keep_their_zeros(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {"inside_90": [1.0, 0.5], "params": [70_000_000_000, 10**6]}
+    table = pd.DataFrame({"runs": [6, 11], "high_k": [1, 0], **scores})
+    Screen().frame(table)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[-2:]] == [
+        ["6", "1", "1.000", "7e+10"],
+        ["11", "0", "0.5000", "1e+06"],
+    ]
 
 
 @pytest.mark.parametrize(
