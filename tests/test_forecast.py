@@ -8,14 +8,15 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayesfit as bf
-from bayesfit.forecast import forecast, forecast_tables
-from bayesfit.risk import prob_better
+from bayesfit.forecast import Forecast, forecast, forecast_tables
+from bayesfit.risk import prob_better, worse_side
 from tests.test_fit import ONCE, changed
 
 LARGE = {"params": ["7B", "20B"], "tokens": ["140B", "400B"]}
@@ -207,6 +208,54 @@ def test_risk_agrees_with_the_draws(plain_fit: bf.Fit) -> None:
     for arguments, message in (({"limit": np.nan}, "finite"), ({"limit": 2.0, "worse": "up"}, "'above' or 'below'")):
         with pytest.raises(bf.SpecError, match=message):
             bf.assess_risk(found, **arguments)
+
+
+def scored(fit: bf.Fit, output: str, unit: str, noise: bf.Noise) -> Forecast:
+    """Return a forecast of another output, whose draws lie between 0 and 1."""
+    found = fit.forecast({"params": ["7B", "20B"], "tokens": ["140B", "400B"]})
+    return replace(found, output=output, unit=unit, noise=noise, draws=found.draws / 4)
+
+
+@pytest.mark.parametrize(
+    ("output", "unit", "noise", "side"),
+    [
+        ("accuracy", "share", bf.Noise(on="logit"), "below"),
+        ("accuracy", "share", bf.Noise(kind="binomial", on="identity", trials="n_items"), "below"),
+        ("pass_rate", "share", bf.Noise(on="logit"), "below"),
+        # a formula's accuracy, whose card says nothing of a share
+        ("task_accuracy", "nats", bf.Noise(on="identity"), "below"),
+        ("error", "share", bf.Noise(on="log"), "above"),
+        ("wer", "share", bf.Noise(on="log"), "above"),
+        ("loss", "nats/token", bf.Noise(on="log"), "above"),
+        ("tries", "samples", bf.Noise(kind="negative_binomial", on="identity", trials="passes"), "above"),
+    ],
+)
+def test_a_miss_lies_below_for_accuracies_and_above_for_losses(
+    plain_fit: bf.Fit, output: str, unit: str, noise: bf.Noise, side: Any
+) -> None:
+    found = scored(plain_fit, output, unit, noise)
+    limit = float(found.quantiles([0.8])[0.8].iloc[0])
+    pd.testing.assert_frame_equal(
+        bf.assess_risk(found, limit=limit), bf.assess_risk(found, limit=limit, worse=worse_side(found))
+    )
+    assert worse_side(found) == side
+    assert bf.assess_risk(found, limit=limit)["prob_miss"].iloc[0] == pytest.approx(
+        0.8 if side == "below" else 0.2, abs=0.01
+    )
+    better: Any = {"below": "above", "above": "below"}[side]
+    pd.testing.assert_frame_equal(prob_better(found), prob_better(found, better=better))
+
+
+def test_a_limit_that_no_outcome_reaches_is_refused(plain_fit: bf.Fit) -> None:
+    accuracy = scored(plain_fit, "accuracy", "share", bf.Noise(on="logit"))
+    with pytest.raises(bf.SpecError, match=r"no accuracy reaches a limit of 60: it lies from 0 to 1; .* write 0.6"):
+        bf.assess_risk(accuracy, limit=60)
+    with pytest.raises(bf.SpecError, match=r"no accuracy reaches a limit of -0\.1"):
+        bf.assess_risk(accuracy, limit=-0.1, worse="above")
+    with pytest.raises(bf.SpecError, match="no loss reaches a limit of -1: it is always positive"):
+        bf.assess_risk(plain_fit.forecast(LARGE), limit=-1)
+    # more wrong words than there are
+    assert (bf.assess_risk(scored(plain_fit, "wer", "share", bf.Noise(on="log")), limit=1.2)["prob_miss"] == 0).all()
 
 
 def test_one_run_beats_another(plain_fit: bf.Fit) -> None:

@@ -112,11 +112,14 @@ def risk(
     set_: Set = None,
     scenarios: ScenarioFile = None,
     worse: Annotated[
-        Worse,
+        Worse | None,
         typer.Option(
-            "--worse", metavar="SIDE", help="Which side of the limit is a miss: above (losses) or below (accuracies)."
+            "--worse",
+            metavar="SIDE",
+            help="Which side of the limit is a miss, above or below; unless told, below for accuracies and other "
+            "shares of success, above for losses.",
         ),
-    ] = Worse.above,
+    ] = None,
     pairs: Annotated[
         bool,
         typer.Option("--pairs", "--versus", metavar="", help="Also print how probably each run beats each other one."),
@@ -130,7 +133,7 @@ def risk(
 
     from bayesfit.cli.reading import scenario
     from bayesfit.forecast import forecast as forecast_one
-    from bayesfit.risk import assess_risk, prob_better
+    from bayesfit.risk import assess_risk, prob_better, worse_side
     from bayesfit.runs import read_csv
     from bayesfit.store import load
 
@@ -141,16 +144,17 @@ def risk(
     fit = load(file)
     asked = scenario(set_ or (), fit) if scenarios is None else read_csv(scenarios)
     made = forecast_one(fit, asked, output=output, allow_unconverged=allow_unconverged)
-    table = assess_risk(made, limit=limit, worse=worse.value)
-    better = prob_better(made, better="below" if worse is Worse.above else "above") if pairs else None
+    side = worse_side(made) if worse is None else worse.value
+    table = assess_risk(made, limit=limit, worse=side)
+    better = prob_better(made, better="below" if side == "above" else "above") if pairs else None
     if json:
-        content = {"fit": str(file), "output": made.output, "limit": limit, "worse": worse.value}
+        content = {"fit": str(file), "output": made.output, "limit": limit, "worse": side}
         content["risks"] = records(table)
         if better is not None:
             content["prob_better"] = better.to_numpy()
         screen.document(content)
         return
-    screen.say(f"{made.output} {worse.value} {limit:g}, from {file}", "bold")
+    screen.say(f"{made.output} {side} {limit:g} is a miss, from {file}", "bold")
     if better is not None:
         table.index = better.index = better.columns = pd.RangeIndex(1, len(table) + 1)
     screen.frame(table, None if better is None else "run")

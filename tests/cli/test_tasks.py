@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import bayesfit as bf
+import bayesfit.store
 from tests.cli.terminal import run, squeezed
+from tests.posteriors import made_fit
 from tests.test_checkpoints import ladder
+from tests.test_task_plots import TRUTH, scattered, task_runs
 
 
 @pytest.mark.xdist_group("cli_tasks")
@@ -43,3 +47,21 @@ def test_wrong_words_are_told(tmp_path: Path) -> None:
     ):
         told = run("fit", table, "--law", "chinchilla", option, name, "--out", tmp_path / "f.nc", code=code)
         assert message in squeezed(told.stderr)
+
+
+def test_the_risk_of_an_accuracy_is_to_fall_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = made_fit(task_runs(), bf.law("task_two_step"), scattered(TRUTH), ["task"])
+    monkeypatch.setattr(bayesfit.store, "load", lambda _: fit)
+    options = ("--set", "params=1e9", "--set", "tokens=2e10", "--set", "task=arc", "--output", "accuracy")
+    assert "accuracy below 0.6 is a miss" in run("risk", "fit.nc", "--limit", 0.6, *options).stdout
+    told, above = (
+        json.loads(run("risk", "fit.nc", "--limit", 0.6, *options, "--json", *more).stdout)
+        for more in ((), ("--worse", "above"))
+    )
+    assert (told["worse"], above["worse"]) == ("below", "above")
+    assert told["risks"][0]["prob_miss"] == pytest.approx(1 - above["risks"][0]["prob_miss"], abs=0.05)
+    assert "no accuracy reaches a limit of 60" in squeezed(
+        run("risk", "fit.nc", "--limit", 60, *options, code=2).stderr
+    )
+    losses = ("risk", "fit.nc", "--limit", 0.8, *options[:6], "--output", "task_loss")
+    assert "task_loss above 0.8 is a miss" in run(*losses).stdout
