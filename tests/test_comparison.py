@@ -166,6 +166,17 @@ def made_up(errors: dict[str, float], inside: bool, elpd: dict[str, float], scor
     return Comparison(table=table, left_out="run", output="loss", pointwise=pointwise, backtests=backtests)
 
 
+def test_the_legend_lies_beside_the_errors_it_names() -> None:
+    other = "a_law_with_quite_a_long_name"
+    figure = plots.plot_compare(
+        made_up({"a": 0.01, other: -0.01}, True, {"a": 100.0, other: 80.0}, {"a": 2.0, other: 1.0})
+    )
+    figure.draw_without_rendering()
+    axes, legend = figure.axes[2].get_window_extent(), figure.legends[0].get_window_extent()
+    assert legend.x0 >= axes.x1
+    assert legend.x1 <= figure.bbox.x1
+
+
 def test_the_verdict_tells_fits_that_fail_from_refits_that_do() -> None:
     found = made_up({"a": 0.01, "b": -0.01}, True, {"a": 100.0, "b": 80.0}, {"a": 1.0, "b": 2.0})
     assert "fail" not in found.verdict

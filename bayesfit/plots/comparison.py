@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Characters of a law's name that fit beside the panels.
 _NAME = 34
+#: Inches that a letter takes in the legend.
+_LETTER = 0.07
 
 
 def plot_compare(comparison: Comparison) -> Figure:
@@ -41,9 +43,9 @@ def plot_compare(comparison: Comparison) -> Figure:
     laws = [str(name) for name in comparison.table.index]
     panels = 3 if comparison.backtests else 1
     widths = [1.0, 1.0, 1.25][:panels]
-    figure = style.new_figure(
-        4.0 * panels + 1.6, 0.42 * len(laws) + 2.4 if panels == 1 else max(3.6, 0.42 * len(laws) + 2.4)
-    )
+    beside = 0.0 if panels == 1 else 0.4 + _LETTER * max(len(_name(law)) for law in laws)
+    height = 0.42 * len(laws) + 2.4
+    figure = style.new_figure(4.0 * panels + 1.6 + beside, height if panels == 1 else max(3.6, height))
     axes = figure.subplots(1, panels, squeeze=False, gridspec_kw={"width_ratios": widths})[0]
     _draw_inside(axes[0], comparison, laws)
     if comparison.backtests:
@@ -51,6 +53,8 @@ def plot_compare(comparison: Comparison) -> Figure:
         axes[1].sharey(axes[0])
         axes[1].tick_params(labelleft=False)
         _draw_errors(axes[2], comparison, laws)
+        # inside the axes its markers would look like runs
+        figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle("Comparison of law forms: to the right is better", x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -60,7 +64,7 @@ def _draw_inside(ax: Axes, comparison: Comparison, laws: list[str]) -> None:
     unit = comparison.left_out
     _draw_differences(ax, laws, table["elpd_diff"].to_numpy(float), 2 * table["dse"].to_numpy(float))
     ax.set_title(f"Inside the data: one {unit} left out", loc="left", fontsize=10)
-    ax.set_xlabel("log predictive density below the best, ± 2 se")
+    ax.set_xlabel("log predictive density\nbelow the best, ± 2 se")
 
 
 def _draw_beyond(ax: Axes, comparison: Comparison, laws: list[str]) -> None:
@@ -71,7 +75,7 @@ def _draw_beyond(ax: Axes, comparison: Comparison, laws: list[str]) -> None:
     error = 2 * difference.std(ddof=1).fillna(0.0) / np.sqrt(len(by_run))
     _draw_differences(ax, laws, difference.mean().to_numpy(float), error.to_numpy(float))
     ax.set_title(f"Beyond them: {len(by_run)} larger runs hidden", loc="left", fontsize=10)
-    ax.set_xlabel("mean log score below the best, ± 2 se over runs")
+    ax.set_xlabel("mean log score below the best,\n± 2 se over runs")
 
 
 def _draw_differences(ax: Axes, laws: list[str], difference: np.ndarray, error: np.ndarray) -> None:
@@ -100,7 +104,7 @@ def _draw_differences(ax: Axes, laws: list[str], difference: np.ndarray, error: 
         ax.set_xscale("symlog", linthresh=max(float(others.min()), 1e-3))
     else:
         ax.locator_params(axis="x", nbins=5)
-    ax.set_yticks(places, [name if len(name) <= _NAME else f"{name[: _NAME - 3]}..." for name in laws])
+    ax.set_yticks(places, [_name(law) for law in laws])
     ax.set_ylim(-0.6, len(laws) - 0.4)
 
 
@@ -121,11 +125,15 @@ def _draw_errors(ax: Axes, comparison: Comparison, laws: list[str]) -> None:
             linewidths=0.4,
             alpha=0.85,
             zorder=3,
-            label=name if len(name) <= _NAME else f"{name[: _NAME - 3]}...",
+            label=_name(name),
             gid=f"errors {name}",
         )
     ax.set_title("Errors of the hidden runs", loc="left", fontsize=10)
     ax.set_xlabel("decades beyond the fitted runs")
     output = comparison.output.replace("_", " ")
     ax.set_ylabel(f"{output}: median over observed (%)" if on_log else f"{output}: median minus observed")
-    ax.legend(loc="best", fontsize=8, frameon=False)
+
+
+def _name(law: str) -> str:
+    """Return a law's name as it fits beside the panels."""
+    return law if len(law) <= _NAME else f"{law[: _NAME - 3]}..."
