@@ -395,6 +395,25 @@ def test_numbers_read_plainly() -> None:
     assert style.number(1.4e12, "tokens") == "1.4T"
     assert style.number(1e20, "flops") == "$10^{20}$"
     assert style.number(2.5, "loss") == "2.5"
+    assert style.number(12_345, "batch") == "12340"
+    assert style.number(5e-4, "tokens") == "0.0005"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "name", "expected"),
+    [
+        (90, 2e5, "batch", ["$10^{2}$", "$10^{3}$", "$10^{4}$", "$10^{5}$"]),
+        (9, 2e4, "batch", ["10", "100", "1000", "10000"]),
+        (2e-5, 0.05, "lr", ["$10^{-4}$", "$10^{-3}$", "$10^{-2}$"]),
+        (900, 2e6, "tokens", ["1K", "10K", "100K", "1M"]),
+    ],
+)
+def test_an_axis_writes_all_its_ticks_one_way(low: float, high: float, name: str, expected: list[str]) -> None:
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    style.readable_log(ax, "x", low, high, name)
+    assert [ax.xaxis.get_major_formatter()(tick, 0) for tick in ax.get_xticks()] == expected
 
 
 def test_law_that_takes_several_lines_has_no_formula_in_the_title() -> None:

@@ -194,7 +194,8 @@ def readable_log(ax: Axes, which: Literal["x", "y"], low: float, high: float, na
     ticks, minor = log_ticks(low, high, most=most)
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(FixedLocator(minor))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, name)))
+    powers = not all(_plain(value) for value in ticks)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value, name, powers=powers)))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -236,22 +237,38 @@ def log_ticks(low: float, high: float, *, most: int = 8) -> tuple[list[float], l
     return found, []
 
 
-def number(value: float, name: str = "") -> str:
+def number(value: float, name: str = "", *, powers: bool = False) -> str:
     r"""Write a number for a tick or a caption.
+
+    Parameters
+    ----------
+    value
+        The number.
+    name
+        The quantity; counts of parameters and tokens are written 70M, 1.4T.
+    powers
+        Whether to write a power of ten however short the number is, as its neighbours on an axis are.
 
     Examples
     --------
     >>> number(1.4e12, "tokens"), number(2.5, "loss"), number(3e20, "flops")
     ('1.4T', '2.5', '$3\\times10^{20}$')
+    >>> number(1e4), number(1e4, powers=True)
+    ('10000', '$10^{4}$')
     """
     if name in _COUNTS and value >= 1e3:
         suffix, unit = [step for step in _STEPS if value >= step[1] * (1 - 1e-9)][-1]
         return f"{value / unit:.4g}{suffix}"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}"
+    if name in _COUNTS or value == 0 or (_plain(value) and not powers):
+        return f"{float(f'{value:.4g}'):.12g}"
     mantissa, _, exponent = f"{value:.2e}".partition("e")
     digits, power = mantissa.rstrip("0").rstrip("."), rf"10^{{{int(exponent)}}}"
     return f"${power}$" if digits == "1" else rf"${digits}\times{power}$"
+
+
+def _plain(value: float) -> bool:
+    """Return whether a number is written without a power of ten."""
+    return value == 0 or 1e-3 <= abs(value) < 1e5
 
 
 def path_text(law: Law, path: Path, *, but: Collection[str] = ()) -> str:
