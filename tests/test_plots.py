@@ -444,4 +444,18 @@ def test_calibration_draws_probabilities_and_coverage() -> None:
     assert heights.mean() == pytest.approx(1.0)
     share = backtest.by_distance()["inside_90"].to_numpy()
     np.testing.assert_allclose(coverage.lines[0].get_ydata(), share)
-    assert "40 hidden runs over 1 cut in flops" in figure.get_suptitle()
+    assert "40 forecasts of 40 hidden runs over 1 cut in flops" in figure.get_suptitle()
+
+
+def test_a_run_that_several_cuts_hide_is_several_forecasts() -> None:
+    table = pd.DataFrame({"decades": [0.1, 0.6, 0.6], "pit": 0.5, "origin": [1.0, 1.0, 0.5], "run": [0, 1, 0]})
+    table[["log_score", "crps", "interval_score", "error"]] = 0.0
+    table[[f"inside_{level}" for level in (50, 80, 90, 95)]] = True
+    table["converged"] = True
+    backtest = bf.Backtest(
+        law="chinchilla", output="loss", scale="flops", on_log=True, bands="plain law", data="0", table=table
+    )
+    figure = plots.plot_calibration(backtest)
+    assert figure.get_suptitle() == "chinchilla: 3 forecasts of 2 hidden runs over 2 cuts in flops"
+    told = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    assert told == ["0 to 0.25\n1 forecast", "0.5 to 1\n2 forecasts"]

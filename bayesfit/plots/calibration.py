@@ -33,8 +33,9 @@ def plot_calibration(backtest: Backtest) -> Figure:
     -------
     matplotlib.figure.Figure
         Left, the histogram of the probability below what was observed: level where bands hold what they promise,
-        high at both ends where they are too narrow. Right, the share of hidden runs that 90% intervals held, by
-        distance from the fitted runs, with its 90% binomial interval.
+        high at both ends where they are too narrow. Right, the share of forecasts whose 90% interval held the hidden
+        run, by distance from the fitted runs, with its 90% binomial interval. A run that several cuts hide is forecast
+        several times.
 
     Examples
     --------
@@ -45,7 +46,8 @@ def plot_calibration(backtest: Backtest) -> Figure:
     draw_pit(left, backtest.table["pit"].to_numpy())
     draw_coverage(right, backtest.by_distance(_EDGES))
     figure.suptitle(
-        f"{backtest.law}: {len(backtest.table)} hidden runs over {_cuts(backtest)} in {backtest.scale}",
+        f"{backtest.law}: {_forecasts(len(backtest.table))} of {_count(backtest.table['run'].nunique(), 'hidden run')} "
+        f"over {_count(len(backtest.origins), 'cut')} in {backtest.scale}",
         x=0.01,
         ha="left",
         fontsize=11,
@@ -68,20 +70,22 @@ def draw_pit(ax: Axes, pit: np.ndarray) -> None:
 
 
 def draw_coverage(ax: Axes, distances: pd.DataFrame) -> None:
-    """Draw the share of runs inside 90% intervals by class of distance."""
+    """Draw the share of forecasts whose 90% interval held the run, by class of distance."""
     from scipy.stats import beta
 
     style.tidy(ax)
     places = np.arange(len(distances))
-    share, runs = distances[f"inside_{_LEVEL}"].to_numpy(), distances["runs"].to_numpy()
-    inside = np.round(share * runs)
-    low, high = beta.ppf(0.05, inside + 0.5, runs - inside + 0.5), beta.ppf(0.95, inside + 0.5, runs - inside + 0.5)
+    # a row of scores is a forecast
+    share, count = distances[f"inside_{_LEVEL}"].to_numpy(), distances["runs"].to_numpy()
+    inside = np.round(share * count)
+    low, high = beta.ppf(0.05, inside + 0.5, count - inside + 0.5), beta.ppf(0.95, inside + 0.5, count - inside + 0.5)
     ax.vlines(places, np.minimum(low, share), np.maximum(high, share), color=style.COLOURS[5], lw=5)
     ax.plot(places, share, "o", color=style.COLOURS[0], ms=5)
     ax.axhline(_LEVEL / 100, color=style.COLOURS[0], lw=0.8, ls="--")
-    ends = zip(distances["from"], distances["to"], runs, strict=True)
+    ends = zip(distances["from"], distances["to"], count, strict=True)
     ax.set_xticks(
-        places, [f"{a:g} to {b:g}\n{n} runs" if np.isfinite(b) else f"past {a:g}\n{n} runs" for a, b, n in ends]
+        places,
+        [f"{a:g} to {b:g}\n{_forecasts(n)}" if np.isfinite(b) else f"past {a:g}\n{_forecasts(n)}" for a, b, n in ends],
     )
     ax.set_xlim(-0.6, len(places) - 0.4)
     ax.set_ylim(-0.03, 1.03)
@@ -89,6 +93,9 @@ def draw_coverage(ax: Axes, distances: pd.DataFrame) -> None:
     ax.set_xlabel("decades beyond the fitted runs")
 
 
-def _cuts(backtest: Backtest) -> str:
-    count = len(backtest.origins)
-    return f"{count} cut{'s' * (count > 1)}"
+def _forecasts(count: int) -> str:
+    return _count(count, "forecast")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
