@@ -425,6 +425,31 @@ def test_law_that_takes_several_lines_has_no_formula_in_the_title() -> None:
     assert style.title(law) == "custom"
 
 
+LONG = "Loss of compute-optimal runs (Cerebras-GPT): two power laws over a floor they all share"
+
+
+def test_titles_are_whole_and_broken_at_spaces_only(passed: bf.Fit) -> None:
+    fit = replace(passed, law=replace(passed.law, title=LONG))
+    fit.__dict__["_diagnostics"] = Diagnostics(results=())
+    four = ["E_population", "alpha_population", "a_population", "b_population"]
+    for figure in (
+        plots.plot_residuals(fit),
+        plots.plot_prior_posterior(fit),
+        plots.plot_prior_posterior(fit, names=["E"]),
+        plots.plot_pair(fit, names=four),
+    ):
+        title = figure.get_suptitle()
+        assert LONG in title.replace("\n", " ")
+        figure.draw_without_rendering()
+        written = figure.findobj(lambda artist, title=title: getattr(artist, "get_text", str)() == title)[0]
+        ends = written.get_window_extent()
+        assert ends.x1 < min([figure.bbox.x1, *(legend.get_window_extent().x0 for legend in figure.legends)])
+    # one line where there is room for it
+    assert "\n" not in plots.plot_residuals(passed).get_suptitle()
+    for width in range(20, 100):
+        assert any("(Cerebras-GPT)" in line for line in style.lines_of(LONG, width))
+
+
 def test_calibration_draws_probabilities_and_coverage() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"decades": rng.uniform(0, 1, 40), "pit": rng.uniform(size=40), "origin": 1.0})

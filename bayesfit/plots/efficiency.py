@@ -107,7 +107,7 @@ def plot_efficiency(
         handles=guides(view, probs if view.banded else (), several=True), fontsize=8.5, loc="best", framealpha=0.8
     )
     _draw_ratios(right, view, found, probs)
-    figure.suptitle(style.short_title(fit.law), x=0.01, ha="left", fontsize=11)
+    style.write_title(figure, style.name_of(fit.law), beside=style.MARK)
     held = ", ".join(f"{name} {level}" for name, level in view.held.items())
     if held:
         figure.supxlabel(f"shown: {held}", fontsize=9, color="#555555")

@@ -82,7 +82,8 @@ def plot_pair(fit: Fit, *, names: Sequence[str] | None = None) -> Figure:
     plt.close(figure)
     _clear_inner(matrix, numbers)
     style.roomy(figure)
-    figure.suptitle(style.short_title(fit.law) if numbers > 2 else "", x=0.01, ha="left", fontsize=11)
+    if numbers > 2:
+        style.write_title(figure, style.name_of(fit.law), beside=style.MARK)
     style.mark_unconverged(fit, figure, corner="upper right")
     return figure
 

@@ -100,15 +100,6 @@ def caption_of(law: Law, views: Mapping[str, View], paths: Mapping[str, Mapping[
     return "; ".join(filter(None, [along, f"shown: {', '.join(held)}" if held else ""]))
 
 
-def write_title(figure: Figure, law: Law) -> None:
-    """Write the law's name, in lines that end before the legend."""
-    import textwrap
-
-    width = max(24, int(10 * (figure.get_figwidth() - BESIDE)))
-    lines = textwrap.fill(style.short_title(law), width, break_on_hyphens=False)
-    figure.suptitle(lines, x=0.01, ha="left", fontsize=11)
-
-
 def write_legend(figure: Figure, entries: dict[str, Artist], *, beyond: bool) -> None:
     """Write the legend beside the panels."""
     from matplotlib.patches import Patch

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: A level each has a line while they are no more than this.
 _MANY = 8
 _GRID = 400
+#: Inches that the legend takes.
+_BESIDE = 2.2
 #: The population's colour, which no level has.
 _POPULATION = "#222222"
 
@@ -65,13 +67,13 @@ def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Fig
     published = _published(fit)
     across = 2 if len(chosen) == 4 else min(3, len(chosen))
     down = -(-len(chosen) // across)
-    figure = style.new_figure(3.1 * across + 2.2, 2.3 * down + 0.7)
+    figure = style.new_figure(3.1 * across + _BESIDE, 2.3 * down + 0.7)
     axes = figure.subplots(down, across, squeeze=False)
     for ax, name in zip(axes.flat, chosen, strict=False):
         _draw(ax, fit, plans[name], {source: values[name] for source, values in published.items() if name in values})
     for spare in axes.flat[len(chosen) :]:
         spare.set_axis_off()
-    figure.suptitle(f"Prior and posterior: {style.short_title(fit.law)}", x=0.01, ha="left", fontsize=11)
+    style.write_title(figure, f"Prior and posterior: {style.name_of(fit.law)}", beside=_BESIDE)
     handles: dict[str, Any] = {}
     for ax in axes.flat:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -156,12 +158,10 @@ def _locator() -> Any:
 
 def _name(fit: Fit, name: str) -> str:
     """Return a parameter's symbol, and what it is where that is short."""
-    import textwrap
-
     parameter = fit.law.parameters.get(name)
     about = "noise scale" if parameter is None else parameter.about
     shown = f"${style.symbol(fit.law, name)}$"
-    lines = textwrap.wrap(about.replace("$", r"\$"), 34, max_lines=2, placeholder="…")
+    lines = style.lines_of(about.replace("$", r"\$"), 34, most=2, placeholder="…")
     return f"{shown}  " + "\n".join(lines)
 
 

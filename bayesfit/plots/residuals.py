@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Draws times runs that are held at once.
 _HELD = 4_000_000
+#: Inches that a column of the legend takes.
+_BESIDE = 1.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ def plot_residuals(fit: Fit, *, output: str | None = None) -> Figure:
     across = count if count <= 3 else 2 if count == 4 else 3
     down = -(-count // across)
     group = next(iter(fit.pooling.by), None)
-    figure = style.new_figure(3.9 * across + (1.8 if group else 0.0), 3.3 * down + 0.6)
+    figure = style.new_figure(3.9 * across + (_BESIDE if group else 0.0), 3.3 * down + 0.6)
     axes = figure.subplots(down, across, squeeze=False)
     factor = 100.0 if noise.on == "log" else 1.0
     unit = "%" if noise.on == "log" else fit.law.outputs[name].unit
@@ -125,8 +127,9 @@ def plot_residuals(fit: Fit, *, output: str | None = None) -> Figure:
     _draw_quantiles(ax, fit, found.standardised, noise, group)
     for spare in axes.flat[count:]:
         spare.set_axis_off()
-    figure.suptitle(f"Residuals: {style.short_title(fit.law)}", x=0.01, ha="left", fontsize=11)
     handles, labels = axes.flat[0].get_legend_handles_labels()
+    taken = _BESIDE * style.columns(labels) if group else 0.0
+    style.write_title(figure, f"Residuals: {style.name_of(fit.law)}", beside=taken)
     if group is None:
         axes.flat[0].legend(handles, labels, loc="best", fontsize=8.5, frameon=False)
     else:

@@ -27,7 +27,6 @@ from bayesfit.plots.panels import (
     panel,
     shortened,
     write_legend,
-    write_title,
 )
 from bayesfit.pooling import NOISE
 
@@ -135,7 +134,7 @@ def plot_steps(
             ax.set_title(": ".join(filter(None, [shortened(name), step])), loc="left", fontsize=9.5, pad=4)
     add_entries(entries, guides(next(iter(views.values())), probs, several=several))
     write_legend(figure, entries, beyond=beyond)
-    write_title(figure, fit.law)
+    style.write_title(figure, style.name_of(fit.law), beside=BESIDE)
     left_out = len(fit.runs.levels(group)) - len(names) if names and level is None else 0
     more = f"{len(names)} of {len(names) + left_out}; name others with level=" if left_out else ""
     figure.supxlabel(

@@ -29,6 +29,11 @@ GREY = "#777777"
 RED = "#C00000"
 UNCONVERGED = "unconverged fit"
 
+#: Characters of a title in an inch.
+_PER_INCH = 11
+#: Inches that the mark of an unconverged fit takes.
+MARK = 1.6
+
 Corner = Literal["upper right", "lower right"]
 
 _COUNTS = frozenset({"params", "tokens"})
@@ -93,18 +98,55 @@ def axis_label(law: Law, name: str) -> str:
 
 def wrapped_label(law: Law, name: str, *, width: int) -> str:
     """Return an axis label in lines of at most `width` characters, for small panels."""
+    return "\n".join(lines_of(axis_label(law, name), width))
+
+
+def lines_of(text: str, width: int, *, most: int | None = None, placeholder: str = " …") -> list[str]:
+    """Return a text in lines of at most `width` characters, broken at spaces and never inside a name.
+
+    Parameters
+    ----------
+    text
+        The text; a word longer than a line keeps a line to itself.
+    width
+        Characters in a line.
+    most
+        Lines to have at most; what is cut off leaves the placeholder.
+    placeholder
+        What says that something is missing.
+    """
     import textwrap
 
-    return textwrap.fill(axis_label(law, name), width)
+    return textwrap.wrap(
+        text, width, break_on_hyphens=False, break_long_words=False, max_lines=most, placeholder=placeholder
+    )
 
 
 def title(law: Law, *, width: int = 72) -> str:
     """Return the law's name and, where it fits in one line, its formula."""
-    import textwrap
+    return "\n".join([*lines_of(name_of(law), width, most=2), *filter(None, [formula(law)])])
 
+
+def name_of(law: Law) -> str:
+    """Return the law's title, or its id where the title only repeats the formula, as matplotlib writes it."""
     name = law.title if law.title and law.title != law.text.strip() else law.id
-    lines = textwrap.wrap(name.replace("$", r"\$"), width, max_lines=2)
-    return "\n".join([*lines, *filter(None, [formula(law)])])
+    return name.replace("$", r"\$")
+
+
+def write_title(figure: Figure, text: str, *, beside: float = 0.0) -> None:
+    """Write a figure's title in lines that end before what stands beside it.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    text
+        The title.
+    beside
+        Inches at the right that are taken, by a legend or the mark of a fit that failed its checks.
+    """
+    width = max(24, int(_PER_INCH * (figure.get_figwidth() - beside)))
+    figure.suptitle("\n".join(lines_of(text, width, most=4)), x=0.01, ha="left", fontsize=11)
 
 
 def formula(law: Law) -> str:
@@ -119,14 +161,6 @@ def formula(law: Law) -> str:
     except ValueError:
         return ""
     return f"${text}$"
-
-
-def short_title(law: Law) -> str:
-    """Return the law's name in one line."""
-    import textwrap
-
-    name = law.title if law.title and law.title != law.text.strip() else law.id
-    return textwrap.shorten(name.replace("$", r"\$"), 60, placeholder=" …")
 
 
 def mark_unconverged(fit: Fit, where: Axes | Figure, *, corner: Corner | None = None, failed: bool = False) -> None:

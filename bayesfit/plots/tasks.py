@@ -22,7 +22,6 @@ from bayesfit.plots.panels import (
     panel,
     shortened,
     write_legend,
-    write_title,
 )
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def plot_tasks(
     banded = any(len(found) == 1 or {*found} & {*views[level].banded} for level, found in curves.items())
     add_entries(entries, guides(views[levels[0]], probs if banded else (), several=several))
     write_legend(figure, entries, beyond=beyond)
-    write_title(figure, fit.law)
+    style.write_title(figure, style.name_of(fit.law), beside=BESIDE)
     figure.supylabel(style.wrapped_label(fit.law, name, width=26 * down), fontsize=9.5)
     caption = caption_of(fit.law, views, paths, group)
     figure.supxlabel("\n".join(filter(None, [style.axis_label(fit.law, views[levels[0]].x), caption])), fontsize=9.5)
