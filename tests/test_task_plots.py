@@ -250,6 +250,14 @@ def test_a_fit_by_family_too_has_a_curve_for_each(crossed: bf.Fit, monkeypatch: 
     assert "shown: family" in one.get_supxlabel()
 
 
+def test_a_band_of_one_task_of_several_says_which_in_its_title(crossed: bf.Fit, fit: bf.Fit) -> None:
+    (ax,) = plots.plot_band(crossed, output="accuracy", by="family").axes
+    assert ax.get_title(loc="left").startswith("task arc: ")
+    # every task has its colour in the legend
+    (ax,) = plots.plot_band(fit, output="accuracy").axes
+    assert not ax.get_title(loc="left").startswith("task")
+
+
 def test_runs_without_families_have_one_colour() -> None:
     fit = made_fit(task_runs(groups=["task"]), bf.law("task_two_step"), scattered(TRUTH), ["task"])
     figure = plots.plot_tasks(fit)

@@ -69,7 +69,8 @@ def plot_band(
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, to show or to save.
+        The figure, to show or to save. Of a group that is not told apart, such as the tasks of a fit by family and
+        task, the level with the most runs is shown; the title names it, and `plot_tasks` shows all.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def plot_band(
     ax.set_ylabel(style.axis_label(fit.law, view.output))
     if own:
         # the strip between axes and title is for the word over the shading
-        ax.set_title(style.title(fit.law), loc="left", fontsize=11, pad=22)
+        ax.set_title(style.title(fit.law, of=_held(view)), loc="left", fontsize=11, pad=22)
         if caption:
             style.figure_of(ax).supxlabel(caption, fontsize=9, color="#555555")
     entries += guides(view, probs)
@@ -137,10 +138,15 @@ def view_of(fit: Fit, x: str | None, output: str, by: str | Mapping[str, Sequenc
     )
 
 
+def _held(view: View) -> str:
+    """Return the levels shown of groups that are not told apart, such as the one task of several."""
+    return ", ".join(f"{name} {level}" for name, level in view.held.items())
+
+
 def _caption(view: View, paths: Mapping[str, Path]) -> str:
     """Say along which path the curves run, and which levels are shown."""
     texts = {level: style.path_text(view.fit.law, path) for level, path in paths.items()}
-    held = ", ".join(f"{name} {level}" for name, level in view.held.items())
+    held = _held(view)
     distinct = dict.fromkeys(filter(None, texts.values()))
     if not distinct:
         return f"shown: {held}" if held else ""

@@ -122,9 +122,10 @@ def lines_of(text: str, width: int, *, most: int | None = None, placeholder: str
     )
 
 
-def title(law: Law, *, width: int = 72) -> str:
-    """Return the law's name and, where it fits in one line, its formula."""
-    return "\n".join([*lines_of(name_of(law), width, most=2), *filter(None, [formula(law)])])
+def title(law: Law, *, of: str = "", width: int = 72) -> str:
+    """Return the law's name after what it is shown `of`, such as a task, and, if it fits in one line, its formula."""
+    name = ": ".join(filter(None, [of.replace("$", r"\$"), name_of(law)]))
+    return "\n".join([*lines_of(name, width, most=3 if of else 2), *filter(None, [formula(law)])])
 
 
 def name_of(law: Law) -> str:
