@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from bayesfit.cli.screen import Screen, brief
 from bayesfit.errors import SpecError
@@ -56,7 +57,7 @@ def laws(
         if json:
             screen.document([_listed(law) for law in found])
         elif found:
-            _list(screen, found)
+            _list(screen, found, papers=search is not None)
         else:
             raise SpecError(f"no law matches '{search}'; `bayesfit laws` lists them all")
         return
@@ -75,11 +76,16 @@ def laws(
         _show(screen, law, name)
 
 
-def _list(screen: Screen, found: tuple[Law, ...]) -> None:
-    rows = [(law.id, law.title, law.kind, ", ".join(law.inputs), _paper(law)) for law in found]
-    screen.table(("law", "what it is", "kind", "inputs", "paper"), rows)
+def _list(screen: Screen, found: tuple[Law, ...], *, papers: bool) -> None:
+    """Write a line a law, under its kind, so that titles have room; what was searched for is often a paper."""
+    rows: list[tuple[str | Text, ...]] = []
+    for kind in dict.fromkeys(law.kind for law in found):
+        rows.append((Text(kind, style="bold"), "", ""))
+        rows += [(f"  {law.id}", law.title, _paper(law)) for law in found if law.kind == kind]
+    columns = ("law", "what it is", "paper") if papers else ("law", "what it is")
+    screen.table(columns, [row[: len(columns)] for row in rows])
     screen.say()
-    screen.say("One in full:")
+    screen.say("One in full, with its inputs, priors and papers:")
     screen.command(f"bayesfit laws {found[0].id}")
 
 

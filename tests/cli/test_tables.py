@@ -74,13 +74,24 @@ def test_laws_lists_searches_and_shows() -> None:
     listed = run("laws").stdout
     assert all(law.id in listed for law in bf.laws())
     # in a pipe each law keeps to one line
-    assert sum(line.startswith("chinchilla ") for line in listed.splitlines()) == 1
+    assert sum(line.startswith("  chinchilla ") for line in listed.splitlines()) == 1
     assert "chinchilla" not in run("laws", "--search", "replicas diloco").stdout
     whole = run("laws", "chinchilla").stdout
     for part in ("loss = E + a*(params/ref.params)**-alpha", "LogNormal(log(0.3), 0.6)", "482.01", "0.0154", "1.92084"):
         assert part in whole
     assert "read in the source" in whole
     assert run("laws", "additive_nd").stdout.startswith("chinchilla:")
+
+
+def test_the_list_of_laws_has_a_line_a_law_under_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    lines = run("laws").stdout.splitlines()
+    for law in bf.laws():
+        (line,) = [line for line in lines if line.startswith(f"  {law.id} ")]
+        assert line.split(maxsplit=1)[1].strip() == law.title
+    headings = [line.strip() for line in lines if line[:1].isalpha()]
+    assert {law.kind for law in bf.laws()} <= {*headings}
+    assert "Hoffmann et al. 2022" in run("laws", "--search", "chinchilla").stdout
 
 
 def test_laws_for_programs_and_papers(tmp_path: Path) -> None:
