@@ -285,6 +285,22 @@ class Law:
 
         validate(self)
 
+    def __repr__(self) -> str:
+        """Return its id and equations in one line; the whole record is in the attributes."""
+        return f"Law({self.id}: {'; '.join(self.text.splitlines())})"
+
+    def __str__(self) -> str:
+        """Return its id, title, equations and priors, as `bayesfit laws ID` writes them."""
+        wide = max(map(len, self.parameters), default=0)
+        # a formula typed by hand is its own title
+        named = self.title.split() and "".join(self.title.split()) != "".join(self.text.split())
+        lines = [f"{self.id}: {self.title}" if named else self.id]
+        lines += [f"  {line}" for line in self.text.splitlines()] + ["priors"] * bool(self.parameters)
+        for name, parameter in self.parameters.items():
+            prior = f"fixed at {self.fixed[name]:.4g}" if name in self.fixed else parameter.prior.text
+            lines.append(f"  {name:{wide}}  {prior}")
+        return "\n".join(lines)
+
     @classmethod
     def from_text(
         cls,

@@ -279,6 +279,20 @@ def test_law_from_text() -> None:
     np.testing.assert_allclose(means["loss"], [3.0, 1.2])
 
 
+def test_a_printed_law_is_short() -> None:
+    law = Law.from_text("loss = E + a*params**-b", priors=dict.fromkeys(("E", "a", "b"), "LogNormal(0, 1)"), id="own")
+    assert str(law.fix(b=0.5)).splitlines() == [
+        "own",
+        "  loss = E + a*params**-b",
+        "priors",
+        "  E  LogNormal(0, 1)",
+        "  a  LogNormal(0, 1)",
+        "  b  fixed at 0.5",
+    ]
+    assert repr(law) == "Law(own: loss = E + a*params**-b)"
+    assert str(replace(law, title="Loss from size")).startswith("own: Loss from size\n")
+
+
 def test_law_from_text_takes_a_column_for_granted_where_a_summary_is_used() -> None:
     law = Law.from_text("loss = a*(hours/ref.hours)**-alpha", priors={"a": "HalfNormal(1)", "alpha": "HalfNormal(1)"})
     assert list(law.inputs) == ["hours"]
