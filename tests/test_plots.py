@@ -333,6 +333,8 @@ def test_the_population_has_a_colour_that_no_family_has(passed: bf.Fit) -> None:
     assert population.get_color() not in families
     (entry,) = [line for line in figure.legends[0].get_lines() if line.get_label() == "posterior, population"]
     assert entry.get_color() == population.get_color()
+    # published values are black too, but never a full line
+    assert "-" not in {tick.get_linestyle() for tick in drawn(figure, "published")}
 
 
 def test_published_values_are_ticks_centred_like_the_fit(passed: bf.Fit) -> None:

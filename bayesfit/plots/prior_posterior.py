@@ -44,7 +44,7 @@ def plot_prior_posterior(fit: Fit, *, names: Sequence[str] | None = None) -> Fig
     -------
     matplotlib.figure.Figure
         A panel a parameter: the prior (grey) and the posterior (blue), where the parameter varies over groups that
-        of the population's centre (black), with its levels as thin lines; published values as vertical ticks.
+        of the population's centre (black), with its levels as thin lines; published values as dashed vertical lines.
 
     Raises
     ------
@@ -130,7 +130,8 @@ def _draw(ax: Axes, fit: Fit, plan: ParameterPlan, published: dict[str, float]) 
             top = max(top, float(curve.max()) if not pooled else min(float(curve.max()), 2.5 * top))
     for place, (source, value) in enumerate(published.items()):
         if grid[0] <= value <= grid[-1]:
-            dashes = ("-", (0, (4, 2)), (0, (1, 1)))[place % 3]
+            # never a full line, which in the legend would be the population's
+            dashes = ((0, (4, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))[place % 3]
             ax.axvline(
                 value,
                 ymax=0.93,
