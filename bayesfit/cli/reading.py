@@ -199,8 +199,9 @@ def read_evals(
         return read_harness(path, models=models, metric=list(metric), tasks=names(typed) or None, chance=levels or None)
     if list(metric):
         raise SpecError(f"--metric is for result files of lm-evaluation-harness (.json, or a folder), not {path.name}")
-    columns = columns_of(path)
-    if levels and not typed and "task" not in columns:
+    # reading a table that is not there says so, after what else was typed wrong
+    columns = columns_of(path) if path.is_file() else ()
+    if levels and not typed and path.is_file() and "task" not in columns:
         raise SpecError(
             "--chance needs tasks: a column 'task' of a table with one row a model and task, or --tasks, which says "
             "which columns are tasks"
