@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 from bayesfit.errors import SpecError
 
@@ -37,8 +39,27 @@ def run_jobs[T, R](work: Callable[[T], R], jobs: Sequence[T], *, workers: int | 
     # a server that has imported PyMC and nutpie once, and forks before any of them started a thread
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     context.set_forkserver_preload(["bayesfit.sampling"])
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_leave_with_parent) as pool:
+    with _script_left_alone(), ProcessPoolExecutor(count, mp_context=context, initializer=_leave_with_parent) as pool:
         return list(pool.map(work, jobs))
+
+
+@contextmanager
+def _script_left_alone() -> Iterator[None]:
+    """Keep new processes from running the user's script again, which is how they begin unless it has no file.
+
+    Jobs are functions of modules and need nothing of it; a script that does not ask whether it is the main module would
+    start all over in each process, and end in an error about that.
+    """
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is None or getattr(main, "__spec__", None) is not None:
+        yield
+        return
+    del main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = path
 
 
 def _leave_with_parent() -> None:

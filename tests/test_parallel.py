@@ -31,6 +31,17 @@ def test_results_come_in_order() -> None:
         run_jobs(squared, [1], workers=0)
 
 
+def test_a_script_is_not_run_again_by_each_process(tmp_path: Path) -> None:
+    """As people write one: without asking whether it is the main module."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import math\nfrom bayesfit.parallel import run_jobs\nprint('once')\n"
+        "print(run_jobs(math.sqrt, [1.0, 4.0], workers=2), __file__)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == f"once\n[1.0, 2.0] {script}\n"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="kills processes by signal")
 def test_workers_leave_when_their_parent_is_killed(tmp_path: Path) -> None:
     places = [tmp_path / "a", tmp_path / "b"]
