@@ -236,7 +236,7 @@ def compare(
     """
     if not fits:
         raise SpecError("there is nothing to compare: give at least one fit, {'chinchilla': fit}")
-    name = _common_output(fits, output)
+    name = _common_output([fit.law for fit in fits.values()], output)
     _same_data(fits, name)
     folds = _same_folds(folds, [fit.law for fit in fits.values()])
     jobs = [
@@ -295,6 +295,7 @@ def compare_laws(
     found = {name: find(law) for name, law in named.items()}
     if not found:
         raise SpecError("there is nothing to compare: give at least one law")
+    name = _common_output([law.closed(runs.inputs) for law in found.values()], output)
     settings = {"structure": None, **settings}
     _same_structure(found, runs, settings)
     seed = secrets.randbelow(2**32) if seed is None else seed
@@ -304,7 +305,7 @@ def compare_laws(
             runs=runs,
             law=law,
             settings={**settings, "seed": seed},
-            output=output,
+            output=name,
             leave_out=leave_out,
             folds=folds,
             rolling=rolling,
@@ -314,7 +315,6 @@ def compare_laws(
     ]
     scored = dict(zip(found, run_jobs(_score, jobs, workers=workers), strict=True))
     fits = {name: result.fit for name, result in scored.items()}
-    name = _common_output(fits, output)
     _same_data(fits, name)
     return fits, _assemble(scored, leave_out, name)
 
@@ -428,12 +428,17 @@ def _farthest(backtests: Mapping[str, Backtest]) -> np.ndarray:
     return farthest
 
 
-def _common_output(fits: Mapping[str, Fit], output: str | None) -> str:
-    names = {name: fit.law.pick_output(output) for name, fit in fits.items()}
-    if len(set(names.values())) > 1:
-        said = ", ".join(f"{name} of {wanted}" for name, wanted in names.items())
-        raise SpecError(f"the laws predict different outputs ({said}); say which to compare, output='loss'")
-    return next(iter(names.values()))
+def _common_output(laws: Sequence[Law], output: str | None) -> str:
+    """Return the output named, or the one that all laws have."""
+    if output is None:
+        common = [name for name in laws[0].outputs if all(name in law.outputs for law in laws)]
+        if len(common) == 1 or (common and len({law.pick_output(None) for law in laws}) == 1):
+            return common[0]
+        said = "; ".join(f"{law.id} of {', '.join(law.outputs)}" for law in laws)
+        remedy = f"say which to compare, output='{common[-1]}'" if common else "no output is of all of them"
+        raise SpecError(f"the laws predict different outputs ({said}); {remedy}")
+    (name,) = {law.pick_output(output) for law in laws}
+    return name
 
 
 def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
@@ -446,7 +451,8 @@ def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
 
 def _same_structure(laws: Mapping[str, Law], runs: Runs, settings: Mapping[str, Any]) -> None:
     """Refuse a choice by each law: a path makes up for what a law gets wrong, which one without is scored for."""
-    if settings["structure"] != "auto":
+    structure = settings["structure"]
+    if getattr(structure, "kind", structure) != "auto":
         return
     from bayesfit.discrepancy import with_structure
 
@@ -454,7 +460,7 @@ def _same_structure(laws: Mapping[str, Law], runs: Runs, settings: Mapping[str, 
     drifts = {}
     for name, law in laws.items():
         asked = law.closed(runs.inputs).with_noise(noise) if noise else law.closed(runs.inputs)
-        drifts[name] = bool(with_structure(asked, "auto", runs, by or (), checkpoints or "").drifts)
+        drifts[name] = bool(with_structure(asked, structure, runs, by or (), checkpoints or "").drifts)
     if len({*drifts.values()}) > 1:
         may, may_not = (", ".join(name for name in drifts if drifts[name] is told) for told in (True, False))
         raise SpecError(

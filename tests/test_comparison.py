@@ -12,7 +12,7 @@ import pytest
 import bayesfit as bf
 from bayesfit import loo, plots
 from bayesfit.backtesting import Backtest
-from bayesfit.comparison import Comparison, stacking_weights
+from bayesfit.comparison import Comparison, _common_output, stacking_weights
 from bayesfit.scores import log_score
 
 #: The mean of all runs: no law at all, for contrast.
@@ -122,6 +122,19 @@ def test_laws_are_not_compared_by_two_structures() -> None:
     runs = bf.Runs.from_frame(table.assign(x=table["params"]), inputs=["params", "x"])
     with pytest.raises(bf.SpecError, match=r"'auto' lets mup_width drift and trusts m4.* structure='drift'"):
         bf.compare_laws(runs, ["mup_width", "m4"], structure="auto")
+
+
+def test_the_output_that_all_laws_have_is_compared() -> None:
+    two, one = bf.law("llama3_two_step"), bf.law("log_acc_power")
+    assert _common_output([two, one], None) == "accuracy"
+    assert _common_output([two, two], None) == "task_loss"
+    assert _common_output([two, two], "accuracy") == "accuracy"
+    with pytest.raises(bf.SpecError, match=r"llama3_two_step of task_loss, accuracy; chinchilla of loss.*no output"):
+        _common_output([two, bf.law("chinchilla")], None)
+    # told before anything is fitted
+    runs = bf.simulate("chinchilla", seed=1, n=15).runs
+    with pytest.raises(bf.SpecError, match="predict different outputs"):
+        bf.compare_laws(runs, ["chinchilla", "log_acc_power"])
 
 
 def test_stacking_finds_the_mixture_that_scores_best() -> None:

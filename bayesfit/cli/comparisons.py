@@ -67,6 +67,10 @@ def compare(
         NoiseKind | None, typer.Option("--noise", metavar="KIND", help="Noise of every law, instead of their own.")
     ] = None,
     structure: StructureOption = StructureKind.none,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="NAME", help="Output to compare; unless told the one that all laws have."),
+    ] = None,
     leave_out: Annotated[
         str,
         typer.Option(
@@ -130,10 +134,12 @@ def compare(
     from bayesfit.needs import Needs, require
 
     for law in found.values():
-        require(runs, Needs.of(law.closed(runs.inputs), groups), words)
+        fitted = law.closed(runs.inputs)
+        require(runs, Needs.of(fitted.with_noise(noise.value) if noise else fitted, groups), words)
     _, comparison = compare_laws(
         runs,
         found,
+        output=output,
         leave_out=leave_out,
         rolling=origins > 0,
         folds=Folds(scale=scale, origins=max(origins, 1), horizon=horizon),
