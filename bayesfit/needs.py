@@ -42,6 +42,8 @@ class Needs:
         Inputs that may be the same in every run.
     odds
         Outputs whose log-odds scatter.
+    trials
+        Columns of trials, such as numbers of items, by the output that counts them.
     """
 
     inputs: Sequence[str]
@@ -52,6 +54,7 @@ class Needs:
     simplexes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     constant: Collection[str] = ()
     odds: Collection[str] = ()
+    trials: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, law: Law, groups: Sequence[str]) -> Needs:
@@ -65,6 +68,7 @@ class Needs:
             simplexes=law.simplexes,
             constant=tuple(name for name, part in law.inputs.items() if not part.varies),
             odds=tuple(name for name, part in law.outputs.items() if part.noise.on == "logit"),
+            trials={name: part.noise.trials for name, part in law.outputs.items() if part.noise.counted},
         )
 
 
@@ -90,6 +94,7 @@ def faults_for(runs: Runs, needs: Needs, allow: Collection[Allow] = ()) -> list[
     check_allow(allow)
     faults = [_missing(runs, role, "input") for role in needs.inputs if role not in runs.inputs]
     faults += [_missing(runs, role, "output") for role in needs.outputs if role not in runs.outputs]
+    faults += [no_trials(runs, output, role) for output, role in needs.trials.items() if role not in runs.table]
     faults += [_empty(role) for role in needs.outputs if role in runs.outputs and np.isnan(runs.values(role)).all()]
     faults += _value_faults(runs, needs)
     for group in needs.groups:
@@ -161,6 +166,18 @@ def _missing(runs: Runs, role: str, what: Literal["input", "output"]) -> Fault:
     have = runs.inputs if what == "input" else runs.outputs
     message = f"the law needs the {what} '{role}'{nearest(role, have)}; the runs have the {what}s {listed(have)}"
     return Fault(kind="missing_column", message=message, remedy=remedy, column=role)
+
+
+def no_trials(runs: Runs, output: str, role: str) -> Fault:
+    """Return what to say of runs that lack the number of items that the noise of an output counts."""
+    return Fault(
+        kind="missing_column",
+        message=f"noise of {output} counts items and needs their number, '{role}'; the runs have "
+        f"{', '.join(map(str, runs.table.columns))}",
+        remedy=f"say which column it is, {role}='YOUR_COLUMN' (--n-items YOUR_COLUMN), or use noise on the log-odds, "
+        f"noise=Noise(on='logit') (--noise student_t)",
+        column=role,
+    )
 
 
 def _empty(role: str) -> Fault:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from bayesfit.card import Law, Parameter
-from bayesfit.errors import DataError, Fault, SpecError, nearest
+from bayesfit.errors import DataError, SpecError, nearest
 from bayesfit.expression import Backend
 from bayesfit.knots import KNOT, LABELS, Knots, owner_of
+from bayesfit.needs import no_trials
 from bayesfit.priors import Prior, ResolvedPrior, pooled_prior
 
 if TYPE_CHECKING:
@@ -292,15 +293,7 @@ def trials_of(law: Law, output: str, runs: Runs) -> np.ndarray | None:
     if not noise.counted:
         return None
     if noise.trials not in runs.table:
-        role = noise.trials
-        fault = Fault(
-            kind="missing_column",
-            message=f"{noise.kind} noise of {output} needs the number of items, '{role}'; the runs have "
-            f"{', '.join(map(str, runs.table.columns))}",
-            remedy=f"say which column it is, {role}='YOUR_COLUMN' (--n-items YOUR_COLUMN), or use noise on the "
-            f"log-odds, noise=Noise(on='logit')",
-            column=role,
-        )
+        fault = no_trials(runs, output, noise.trials)
         raise DataError([fault], runs.name)
     return runs.values(noise.trials)
 
@@ -345,7 +338,10 @@ def _plan(name: str, prior: Prior, spread: float, how: Mapping[str, How], runs: 
     shared = tuple(group for group, word in how.items() if word in ("partial", "correlated"))
     together = [group for group, word in how.items() if word == "correlated"]
     if len(together) > 1:
-        raise SpecError(f"{name} can correlate with others over one group, found {', '.join(together)}")
+        raise SpecError(
+            f"{name} can correlate with others over one group, found {', '.join(together)}; say which, "
+            f"pooling={{'effects': {{'{together[-1]}': 'correlated'}}}} (--pool effects.{together[-1]}=correlated)"
+        )
     if len(separate) > 1:
         raise SpecError(f"{name} can stand on its own over one group at most, found {', '.join(separate)}")
     over = (*separate, *shared)

@@ -167,6 +167,9 @@ class Runs:
             if isinstance(names, str):
                 raise SpecError(f"{label} must be a list, found the text {names!r}; write {label}=[{names!r}]")
         where = dict(columns or {})
+        if n_items is None and "n_items" not in where and "n_items" in df and read_for is not None:
+            # a law that counts items reads the column that is called so
+            n_items = "n_items" if counts_items(read_for) else None
         for role, column in (("loss", loss), ("loss_se", loss_se), ("n_items", n_items)):
             if column is not None and where.setdefault(role, column) != column:
                 raise SpecError(f"{role}={column!r} and columns={{'{role}': {where[role]!r}}} differ; keep one")
@@ -422,6 +425,12 @@ class Runs:
         return [f"rows {'; '.join(sets[:5])}{more} are copies of one another; they are kept and count as separate runs"]
 
 
+def counts_items(law: Law) -> bool:
+    """Return whether the law's noise counts evaluation items."""
+    noises = [part.noise for part in law.outputs.values()]
+    return any(noise.counted and noise.trials == "n_items" for noise in noises)
+
+
 def level_names(table: pd.DataFrame, group: str) -> pd.Series:
     """Return each row's level of a group; that of an interaction names the levels of its groups."""
     if group in table:
@@ -522,7 +531,11 @@ def _check_roles(inputs: Sequence[str], outputs: Sequence[str], groups: Sequence
                     f"(--column '{name}={role}'), and name '{name}' as the {what}"
                 )
             if role in _RESERVED:
-                raise SpecError(f"the {what} cannot be called '{role}'; rename it, columns={{'{what}': '{role}'}}")
+                other = f"{what}_{role}"
+                raise SpecError(
+                    f"the {what} cannot be called '{role}', which names rows here; call it otherwise, "
+                    f"columns={{'{other}': '{role}'}} (--column {other}={role}), and name '{other}' as the {what}"
+                )
             if role in seen:
                 raise SpecError(f"'{role}' is named twice, as {seen[role]} and as {what}; keep one")
             seen[role] = what

@@ -62,6 +62,17 @@ def test_few_items_excuse_what_lies_below() -> None:
         bf.read_long(long().drop(columns="accuracy"))
 
 
+def test_a_law_that_counts_items_reads_how_many() -> None:
+    table = bf.read_long(long(flops=np.repeat([1e20, 1e21], 2), n_items=100))
+    counts = bf.law("log_acc_power").with_noise("binomial")
+    assert bf.Runs.from_frame(table, law=counts, groups=["task"]).n_items.tolist() == [100] * 4
+    # noise on the log-odds asks for none
+    assert bf.Runs.from_frame(table, law="log_acc_power", groups=["task"]).n_items is None
+    none = bf.Runs.from_frame(table.drop(columns="n_items"), law=counts, groups=["task"])
+    with pytest.raises(bf.DataError, match="noise of accuracy counts items and needs their number, 'n_items'"):
+        bf.fit(none, counts, by=["task"])
+
+
 def test_a_long_table_is_read_for_a_law() -> None:
     table = long(flops=np.repeat([1e20, 1e21], 2))
     with pytest.raises(bf.DataError, match=r"the law needs the input 'chance'.*bf\.read_long"):

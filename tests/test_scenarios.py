@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,4 +62,10 @@ def test_another_chance_level_than_the_runs_have_is_told(fit: bf.Fit) -> None:
 def test_the_command_line_asks_for_it_only_where_it_is_open(fit: bf.Fit) -> None:
     assert suggestion(fit) == "--set flops=1e23 --set family=oak --set task=hellaswag"
     assert "chance" not in scenario(["flops=1e23", "family=oak", "task=piqa"], fit)
+    # a name may have a comma, which else stands between several
+    table = fit.runs.to_frame().replace({"oak": "O'Neil, Inc."})
+    runs = bf.Runs.from_frame(table, inputs=["flops", "chance"], outputs=["accuracy"], groups=["task", "family"])
+    odd = replace(fit, runs=runs)
+    assert scenario(["flops=1e23", "family=O'Neil, Inc.", "task=piqa"], odd)["family"] == ["O'Neil, Inc."]
+    assert scenario(["flops=1e23", "family=elm, O'Neil", "task=piqa"], odd)["family"] == ["elm", "O'Neil"]
     assert "--set chance=0.5" in suggestion(fitted(CHANCE, ["family"]))

@@ -273,7 +273,7 @@ def read_runs(
     With laws, their inputs are read, as far as the table has them; what it lacks is told afterwards,
     by `bayesfit.needs.require`, which knows more of the remedy.
     """
-    from bayesfit.runs import Runs
+    from bayesfit.runs import Runs, counts_items
 
     if table is None and _is_results(path):
         table = read_evals(path)
@@ -292,6 +292,8 @@ def read_runs(
         wanted = dict.fromkeys(name for law in closed for name in law.inputs)
         support = {name: values for law in closed for name, values in law.support.items()}
         outputs = tuple(dict.fromkeys(name for law in closed for name in law.outputs))
+        if n_items is None and "n_items" not in where and "n_items" in present:
+            n_items = "n_items" if any(counts_items(law) for law in closed) else None
         known = [*wanted, *_STANDARD, *outputs, *by, *_MEASURED]
         for role in (*where, *formulas):
             if role not in known:
@@ -355,7 +357,9 @@ def scenario(texts: Iterable[str], fit: Fit) -> dict[str, list[str]]:
             raise SpecError(f"--set {name}: the fit knows no '{name}'{nearest(name, known)}; it reads {_asked(fit)}")
         if name not in named_groups and re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
             raise SpecError(f"--set {name}: write {text} without thousands separators, or as 70B")
-        found[name] = [part.strip() for part in text.split(",")]
+        # a name may have a comma of its own
+        whole = name in named_groups and text in fit.runs.levels(name)
+        found[name] = [text] if whole else [part.strip() for part in text.split(",")]
         support = fit.law.inputs[name].support if name in inputs else "positive"
         for part in found[name]:
             if name not in named_groups and number(part, f"--set {name}") <= 0 and support == "positive":

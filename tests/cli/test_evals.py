@@ -151,6 +151,16 @@ def test_a_long_table_is_fitted_with_the_chance_of_known_tasks(wide: Path, fitte
     run("fit", path, *LAW, *BY, "--chance", "exam=0.4", code=2)
     runs = fitted["runs"]
     assert dict(zip(runs.table["task"], runs.values("chance"), strict=True)) == {"hellaswag": 0.25, "exam": 0.4}
+    # the law that counts items finds their column by itself, or says that there is none
+    two = ("--law", "log_acc_power", "--noise", "binomial")
+    table.to_csv(path, index=False)
+    run("fit", path, *two, *BY, code=2)
+    assert fitted["noise"] == "binomial"
+    steps = ("--law", "task_two_step", *BY, "--derive", "task_loss = params**-0.1", "--allow", "collinear")
+    run("fit", path, *steps, code=2)
+    assert fitted["runs"].n_items is not None
+    table.drop(columns="n_items").to_csv(path, index=False)
+    assert "counts items and needs their number" in squeezed(run("check-data", path, *steps, code=1).stderr)
     # one fault of a cell does not hide what else is wrong
     table.assign(accuracy="x").to_csv(path, index=False)
     assert "found 'x'" in squeezed(run("fit", path, *LAW, *BY, code=1).stderr)
