@@ -124,8 +124,9 @@ def _public(output: str, bands: Bands, without: tuple[str, ...]) -> pd.DataFrame
                 f"the public record of bands has no study or paper '{name}'{nearest(name, known)}; it has "
                 f"{', '.join(sorted(known))}"
             )
-    if output not in {*record["output"]}:
-        return "no evidence: the public record is of losses and accuracies"
+    known = {*record["output"]}
+    if output not in known:
+        return f"no evidence: the public record is of {' and '.join(sorted(known))}, not of {output}"
     left_out = record["study"].isin(without) | record["paper"].isin(without)
     return record[(record["output"] == output) & (record["bands"] == bands) & ~left_out]
 
@@ -137,10 +138,9 @@ def _at(record: pd.DataFrame | str, place: int, far: float, new: str) -> dict[st
     if new:
         return _nothing(f"no evidence for a {new} never seen")
     here = record[record["from"] == DISTANCES[place]]
-    if here.empty or far > here["farthest"].max():
-        return _nothing(
-            f"no evidence at this distance (hidden runs lay up to {record['farthest'].max():.2g} decades out)"
-        )
+    # a run at the far end of a class lies farther than those that were hidden in it, and nearer than others
+    if here.empty or far > record["farthest"].max():
+        return _nothing(_too_far(record["farthest"].max(), far))
     # runs of a study count alike, then studies of a paper, then papers
     shares = here.groupby(["paper", "study"])[_INSIDE].mean().groupby("paper").mean().mean()
     return {"studies": here["paper"].nunique(), "runs": here["runs"].sum(), **shares, "note": ""}
@@ -152,14 +152,19 @@ def _own(backtest: Backtest | None, place: int, far: float, new: str) -> dict[st
         return _nothing("not asked; fit.backtest() or --backtest asks them")
     if new:
         return _nothing(f"no evidence for a {new} never seen")
-    here = backtest.table[distance_class(backtest.table["decades"]) == place]
-    if here.empty or far > here["decades"].max():
-        hidden = backtest.table["decades"]
-        return _nothing(
-            f"no evidence at this distance (hidden runs lay {hidden.min():.2g} to {hidden.max():.2g} decades out)"
-        )
+    hidden = backtest.table["decades"]
+    here = backtest.table[distance_class(hidden) == place]
+    if here.empty or far > hidden.max():
+        return _nothing(_too_far(hidden.max(), far))
     note = "" if here["converged"].all() else "some of these fits fail their checks"
     return {"studies": 1, "runs": here["run"].nunique(), **here[_INSIDE].mean(), "note": note}
+
+
+def _too_far(farthest: float, far: float) -> str:
+    """Return why there is no evidence at a distance."""
+    if far > farthest:
+        return f"no evidence at this distance (hidden runs lay up to {farthest:.3g} decades out)"
+    return "no evidence at this distance (no hidden run lay so far out and no farther)"
 
 
 def _nothing(note: str) -> dict[str, Any]:
@@ -171,7 +176,8 @@ def _words(row: pd.Series) -> str:
         return str(row["note"])
     promised = ", ".join(f"{100 * level:.0f}" for level in LEVELS)
     held = ", ".join(f"{100 * share:.0f}" for share in row[_INSIDE])
-    of = f"{row['runs']} hidden runs" + (f" of {row['studies']} papers" if row["evidence"] == PUBLIC else "")
+    papers = f" of {row['studies']} paper{'s' * (row['studies'] != 1)}" if row["evidence"] == PUBLIC else ""
+    of = f"{row['runs']} hidden run{'s' * (row['runs'] != 1)}{papers}"
     return "; ".join(_nonempty(f"bands of {promised}% held {held}% of {of}", row["note"]))
 
 

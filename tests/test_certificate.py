@@ -8,7 +8,7 @@ import pytest
 
 import bayesfit as bf
 from bayesfit import datasets
-from bayesfit.certificate import OWN, PUBLIC
+from bayesfit.certificate import OWN, PUBLIC, _at
 from bayesfit.scores import DISTANCES
 
 
@@ -97,6 +97,21 @@ def test_a_family_never_seen_has_no_evidence(family_fit: bf.Fit) -> None:
     assert "public studies: no evidence for a family never seen" in str(proof)
 
 
+def test_the_far_end_of_a_class_has_its_evidence() -> None:
+    """A decade out, which commands suggest, lies between the farthest run of one class and the nearest of the next."""
+    record = datasets.calibration().query("bands == 'drift' and output == 'loss'")
+    ends = record.groupby("from")["farthest"].max()
+    for far, class_of in ((0.99999, 0.5), (ends.max() - 0.001, ends.idxmax())):
+        found = _at(record, DISTANCES.index(class_of), far, "")
+        assert found["runs"] == record.loc[record["from"] == class_of, "runs"].sum()
+    beyond = _at(record, DISTANCES.index(ends.idxmax()), ends.max() + 0.004, "")
+    assert beyond["runs"] == 0
+    assert f"up to {ends.max():.3g} decades out" in beyond["note"]
+    # a class without runs between others that have some
+    between = _at(record[record["from"] != 0.5], DISTANCES.index(0.5), 0.7, "")
+    assert between["note"] == "no evidence at this distance (no hidden run lay so far out and no farther)"
+
+
 def test_accuracies_have_their_own_evidence(far: bf.Forecast) -> None:
     """What bands of losses held says nothing of accuracies, and neither of anything else."""
     from dataclasses import replace
@@ -108,7 +123,7 @@ def test_accuracies_have_their_own_evidence(far: bf.Forecast) -> None:
         assert row["runs"] == record.loc[record["from"] == row["from"], "runs"].sum()
     assert (public["runs"] > 0).any()
     said = str(replace(far, output="steps").certificate())
-    assert "no evidence: the public record is of losses and accuracies" in said
+    assert "no evidence: the public record is of accuracy and loss, not of steps" in said
 
 
 def test_a_fit_that_fails_its_checks_is_told(far: bf.Forecast) -> None:
