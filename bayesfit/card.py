@@ -492,9 +492,13 @@ class Law:
         return replace(self, outputs=outputs)
 
     def pick_output(self, output: str | None, *, unobserved: bool = False) -> str:
-        """Return the output named, or the first; with `unobserved`, any equation may be named."""
+        """Return the output named, or of a loss and a share that follows from it the share, or the first.
+
+        With `unobserved`, any equation may be named.
+        """
         if output is None:
-            return next(iter(self.outputs))
+            first, last = next(iter(self.outputs)), next(reversed([*self.outputs]))
+            return last if first.endswith("loss") and self.outputs[last].unit == "share" else first
         equations = [equation.target for equation in self.equations] if unobserved else []
         if output not in self.outputs and output not in equations:
             known = ", ".join(dict.fromkeys((*self.outputs, *equations)))

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.errors import SpecError, nearest
-from bayesfit.path import check_x, default_output, fit_path, x_values
+from bayesfit.path import check_x, fit_path, x_values
 
 if TYPE_CHECKING:
     from bayesfit.fitting import Fit
@@ -147,7 +147,7 @@ def equivalents(
     """
     group = compared(fit, group)
     x = check_x(fit, x)
-    name = default_output(fit.law) if output is None else fit.law.pick_output(output, unobserved=True)
+    name = fit.law.pick_output(output, unobserved=True)
     levels = fit.runs.levels(group)
     if reference is None:
         reference = str(fit.runs.table[group].value_counts().reindex(levels).idxmax())

@@ -201,8 +201,8 @@ def forecast(
         a level for each group. ``"7B"`` and ``"1.4T"`` are read. A level that the fit never saw is
         drawn from its population.
     output
-        The output to forecast, where the law has several; or an equation of the law that is not observed,
-        whose draws have no noise.
+        The output to forecast, where the law has several: by default the first, or the accuracy where that follows
+        from a loss; or an equation of the law that is not observed, whose draws have no noise.
     allow_unconverged
         Forecast from a fit whose diagnostics fail; the result says so everywhere.
     seed

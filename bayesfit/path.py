@@ -64,12 +64,6 @@ def check_x(fit: Fit, x: str) -> str:
     return x
 
 
-def default_output(law: Law) -> str:
-    """Return the output that tells what a model can do: the last one if it is a share, or the first."""
-    *_, last = law.outputs
-    return last if is_share(law, last) else next(iter(law.outputs))
-
-
 def is_share(law: Law, output: str) -> bool:
     """Return whether an output lies from 0 to 1, such as an accuracy."""
     return law.outputs[output].unit == "share" or law.support.get(output) == "share"

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesfit.errors import DataWarning, SpecError
-from bayesfit.path import Path, check_x, default_output, default_x, fit_path, is_share, x_values
+from bayesfit.path import Path, check_x, default_x, fit_path, is_share, x_values
 from bayesfit.pooling import trials_of
 from bayesfit.priors import NUMPY_LINKS
 
@@ -110,7 +110,7 @@ def trend_shapes(
 
     if not least >= 0:
         raise SpecError(f"least must be zero or a positive number in the output's unit, found {least}")
-    name = default_output(fit.law) if output is None else fit.law.pick_output(output, unobserved=True)
+    name = fit.law.pick_output(output, unobserved=True)
     ensure_converged(fit, allow_unconverged)
     rows = []
     for level in _levels(fit, name, x):
@@ -170,7 +170,7 @@ def missed_turns(fit: Fit, *, output: str | None = None, x: str | None = None) -
     --------
     >>> missed_turns(fit).query("prob > 0.7")  # doctest: +SKIP
     """
-    name = default_output(fit.law) if output is None else fit.law.pick_output(output)
+    name = fit.law.pick_output(output)
     noise = fit.law.outputs[name].noise
     groups = [*fit.pooling.columns]
     empty = pd.DataFrame(columns=pd.Index([*groups, "runs", "law", "shape", "prob"]))

@@ -127,8 +127,8 @@ def test_laws_are_not_compared_by_two_structures() -> None:
 def test_the_output_that_all_laws_have_is_compared() -> None:
     two, one = bf.law("llama3_two_step"), bf.law("log_acc_power")
     assert _common_output([two, one], None) == "accuracy"
-    assert _common_output([two, two], None) == "task_loss"
-    assert _common_output([two, two], "accuracy") == "accuracy"
+    assert _common_output([two, two], None) == "accuracy"
+    assert _common_output([two, two], "task_loss") == "task_loss"
     with pytest.raises(bf.SpecError, match=r"llama3_two_step of task_loss, accuracy; chinchilla of loss.*no output"):
         _common_output([two, bf.law("chinchilla")], None)
     # told before anything is fitted

@@ -530,3 +530,19 @@ def test_efficiency_says_what_is_held_and_refuses_what_equivalents_do() -> None:
     with pytest.raises(bf.SpecError, match="no group to compare"):
         plots.plot_efficiency(made_fit(fit.runs, fit.law, {"nu": 0.0, "theta": 0.4, "sigma": 0.2}))
     assert equivalents(fit).reference == "oak"
+
+
+def test_residuals_are_drawn_against_a_chance_level_of_zero(fit: bf.Fit) -> None:
+    assert 0 in CHANCE.values()
+    figure = plots.plot_residuals(fit, output="accuracy")
+    chance = next(ax for ax in figure.axes if "guessing" in ax.get_xlabel())
+    assert chance.get_xscale() == "linear"
+    assert chance.get_xlim()[0] < 0 < max(CHANCE.values()) < chance.get_xlim()[1]
+
+
+def test_a_law_in_two_steps_forecasts_what_its_loss_leads_to(fit: bf.Fit) -> None:
+    at = larger(fit).iloc[[0]]
+    assert fit.forecast(at, allow_unconverged=True).output == "accuracy"
+    assert fit.forecast(at, output="task_loss", allow_unconverged=True).output == "task_loss"
+    # one that leads to no share forecasts the first
+    assert bf.law("hp_deepseek").pick_output(None) == "lr"

@@ -241,14 +241,11 @@ def plot(
     from bayesfit.forecast import forecast
 
     if kind in (PlotKind.band, PlotKind.tasks):
-        from bayesfit.path import default_output
-
-        shown = output or (default_output(loaded.law) if kind is PlotKind.tasks else None)
         made = None
         if set_:
-            made = forecast(loaded, scenario(set_, loaded), output=shown, allow_unconverged=allow_unconverged)
+            made = forecast(loaded, scenario(set_, loaded), output=output, allow_unconverged=allow_unconverged)
         draw = plots.plot_tasks if kind is PlotKind.tasks else plots.plot_band
-        figure = draw(loaded, output=shown, to=to, forecast=made)
+        figure = draw(loaded, output=output, to=to, forecast=made)
     elif kind is PlotKind.parts:
         figure = plots.plot_parts(loaded, output=output, to=to)
     elif kind is PlotKind.steps:

@@ -229,7 +229,10 @@ Unconverged = Annotated[
     typer.Option("--allow-unconverged", metavar="", help="Go on though the fit fails its checks; results are marked."),
 ]
 OutputName = Annotated[
-    str | None, typer.Option("--output", metavar="NAME", help="Output to forecast, for a law with several.")
+    str | None,
+    typer.Option(
+        "--output", metavar="NAME", help="Output to forecast, for a law with several; unless told the accuracy."
+    ),
 ]
 Prob = Annotated[float, typer.Option("--prob", metavar="P", help="Probability of the intervals.")]
 Tune = Annotated[int, typer.Option("--tune", metavar="N", min=1, help="Warm-up draws, per chain.")]

@@ -150,6 +150,10 @@ def _draw_against(ax: Axes, fit: Fit, x: str, values: np.ndarray, scale: np.ndar
     ax.axhline(0.0, color="#333333", linewidth=0.9, zorder=1)
     for rows, place, level in _levels(fit, group):
         _points(ax, xs[rows], values[rows], place, level, len(xs))
+    if xs.min() <= 0:
+        # a chance level of zero has no logarithm
+        ax.margins(x=0.04)
+        return
     margin = (xs.max() / xs.min()) ** 0.04 if np.ptp(xs) > 0 else 1.5
     style.readable_log(ax, "x", xs.min() / margin, xs.max() * margin, x, most=5)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from bayesfit.errors import SpecError
-from bayesfit.path import Path, default_output, is_share
+from bayesfit.path import Path, is_share
 from bayesfit.plots import style
 from bayesfit.plots.axes import extent, set_apart, set_x, set_y, y_range
 from bayesfit.plots.curves import Curve, draw, guides, held_out_runs, level_curves, probabilities
@@ -92,7 +92,7 @@ def plot_tasks(
     >>> plot_tasks(fit, to="1e24", truth=larger_runs).savefig("tasks.png", dpi=150)  # doctest: +SKIP
     """
     probs = probabilities(prob)
-    name = default_output(fit.law) if output is None else fit.law.pick_output(output)
+    name = fit.law.pick_output(output)
     if columns < 1:
         raise SpecError(f"columns must be 1 or more, found {columns}")
     levels = fit.runs.levels(group)
