@@ -360,6 +360,9 @@ def range_faults(
     elif role == "n_items":
         bad = (numbers < 1) | (numbers != np.round(numbers))
         refuse("bad_n_items", bad, "expected a whole number of evaluation items, 1 or more", "correct it")
+    elif role == "chance" and support == "share":
+        remedy = "give the share that guessing gets, 0.25 for four choices (25% is 0.25)"
+        refuse("out_of_range", (numbers < 0) | (numbers >= 1), "chance goes from 0 to below 1", remedy)
     elif (role == "accuracy" or role.endswith("_accuracy")) and support != "real":
         percent = (numbers > 1) & (numbers <= 100)
         # among shares such a cell is a slip, and dividing the column by 100 would spoil the others

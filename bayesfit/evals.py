@@ -290,6 +290,10 @@ def read_long(table: Table, *, chance: Numbers | None = None, value: str = "accu
         df = df.assign(chance=[levels.get(name, np.nan) for name in tasks])
     if faults:
         raise DataError(shortened(faults), source)
+    levels_of = pd.Series(read_numbers(df["chance"], "chance")[0]).groupby(np.array(tasks)).unique()
+    for task, found in levels_of[levels_of.str.len() > 1].items():
+        told = listed(f"{one:g}" for one in found)
+        _warn(f"{source}: '{task}' has several chance levels, {told}; one task has one, unless its questions differ")
     if value in df:
         columns = {name: read_numbers(df[name], name)[0] for name in (value, "chance")}
         counts = read_numbers(df["n_items"], "n_items")[0] if "n_items" in df else _sizes(tasks)

@@ -54,6 +54,19 @@ def test_accuracies_far_below_chance_are_told(items: dict[str, float]) -> None:
     assert len(told) == 1
 
 
+def test_a_task_with_several_chance_levels_is_told() -> None:
+    with pytest.warns(bf.DataWarning, match=r"'piqa' has several chance levels, 0\.5, 0\.25") as told:
+        bf.read_long(long(chance=[0.5, 0.25, 0.25, 0.25]))
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("chance", [1.0, 25, -0.1])
+def test_what_is_no_chance_level_is_refused(chance: float) -> None:
+    table = long(flops=np.repeat([1e20, 1e21], 2), chance=[0.5, chance, 0.5, 0.25])
+    with pytest.raises(bf.DataError, match=r"row 2, column 'chance'.*from 0 to below 1.*25% is 0\.25"):
+        bf.Runs.from_frame(table, law="log_acc_power", groups=["task"])
+
+
 def test_few_items_excuse_what_lies_below() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
