@@ -144,6 +144,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("datasets", "plots"):
+        return import_module(f"bayesfit.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'bayesfit' has no attribute '{name}'")
     value = getattr(import_module(f"bayesfit.{_HOME[name]}"), name)

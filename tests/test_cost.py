@@ -19,7 +19,7 @@ def seconds(folder: Path, *arguments: str) -> float:
     """Return the wall time of a command, everything from starting Python counted."""
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "bayesfit.cli", *arguments], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bayesfit", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return time.perf_counter() - started

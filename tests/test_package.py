@@ -96,3 +96,8 @@ def test_the_version_is_said_once() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == bf.__version__
+
+
+def test_data_sets_and_plots_need_no_import_of_their_own() -> None:
+    script = "import bayesfit as bf; print(len(bf.datasets.tasks()) > 1, bf.plots.plot_band.__name__)"
+    assert run(script).split() == ["True", "plot_band"]

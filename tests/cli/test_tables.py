@@ -64,7 +64,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_module_runs_as_a_program_and_ends_quietly_in_a_closed_pipe() -> None:
-    done = python("-m", "bayesfit.cli", "laws", "chinchila")
+    done = python("-m", "bayesfit", "laws", "chinchila")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "did you mean 'chinchilla'" in done.stderr
@@ -281,7 +281,7 @@ def test_ctrl_c_ends_a_fit_without_a_file(runs_file: Path, tmp_path: Path, monke
 
 @pytest.mark.slow
 def test_ctrl_c_reaches_a_sampler_at_work(runs_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bayesfit.cli", "fit", str(runs_file), "--law", "cerebras_c", "--draws", "1000000"]
+    command = [sys.executable, "-m", "bayesfit", "fit", str(runs_file), "--law", "cerebras_c", "--draws", "1000000"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(25)
@@ -295,7 +295,7 @@ def test_ctrl_c_reaches_a_sampler_at_work(runs_file: Path, tmp_path: Path) -> No
 def test_debug_shows_the_traceback() -> None:
     result = CliRunner().invoke(app, ["--debug", "laws", "chinchila"])
     assert isinstance(result.exception, SpecError)
-    done = python("-m", "bayesfit.cli", "--debug", "laws", "chinchila")
+    done = python("-m", "bayesfit", "--debug", "laws", "chinchila")
     assert "Traceback" in done.stderr
 
 

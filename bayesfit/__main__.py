@@ -1,4 +1,4 @@
-"""`python -m bayesfit.cli`."""
+"""`python -m bayesfit`."""
 
 from bayesfit.cli import main
 
