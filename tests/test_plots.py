@@ -486,3 +486,14 @@ def test_a_run_that_several_cuts_hide_is_several_forecasts() -> None:
     assert figure.get_suptitle() == "chinchilla: 3 forecasts of 2 hidden runs over 2 cuts in flops"
     told = [label.get_text() for label in figure.axes[1].get_xticklabels()]
     assert told == ["0 to 0.25\n1 forecast", "0.5 to 1\n2 forecasts"]
+
+
+def test_a_long_caption_has_lines() -> None:
+    parts = [f"$D = {place}0\\,N$ (family {place})" for place in range(6)]
+    lines = style.caption("; ".join(parts), width=60).split("\n")
+    assert " ".join(lines) == "; ".join(parts)
+    assert len(lines) == 3
+    assert all(len(line) <= 61 for line in lines)
+    assert style.caption("") == ""
+    # a part is never broken, however long
+    assert style.caption("x" * 200) == "x" * 200

@@ -166,7 +166,8 @@ NoiseOption = Annotated[
     typer.Option(
         "--noise",
         metavar="KIND",
-        help="Other noise than the law's: student_t, laplace, normal; or a count: binomial, beta_binomial.",
+        help="Other noise than the law's: student_t, laplace, normal, frontier (runs lie above the law); or a count: "
+        "binomial, beta_binomial, negative_binomial.",
     ),
 ]
 Column = Annotated[

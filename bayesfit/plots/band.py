@@ -104,7 +104,7 @@ def plot_band(
         # the strip between axes and title is for the word over the shading
         ax.set_title(style.title(fit.law, of=_held(view)), loc="left", fontsize=11, pad=22)
         if caption:
-            style.figure_of(ax).supxlabel(caption, fontsize=9, color="#555555")
+            style.figure_of(ax).supxlabel(style.caption(caption), fontsize=9, color="#555555")
     entries += guides(view, probs)
     place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if own else {"loc": "best"}
     ax.legend(handles=entries, fontsize=8.5, frameon=not own, ncols=style.columns(entries), borderaxespad=0.2, **place)

@@ -137,9 +137,8 @@ def plot_steps(
     style.write_title(figure, style.name_of(fit.law), beside=BESIDE)
     left_out = len(fit.runs.levels(group)) - len(names) if names and level is None else 0
     more = f"{len(names)} of {len(names) + left_out}; name others with level=" if left_out else ""
-    figure.supxlabel(
-        "; ".join(filter(None, [caption_of(fit.law, views, paths, group), more])), fontsize=9, color="#555555"
-    )
+    told = "; ".join(filter(None, [caption_of(fit.law, views, paths, group), more]))
+    figure.supxlabel(style.caption(told), fontsize=9, color="#555555")
     style.mark_unconverged(fit, figure)
     return figure
 

@@ -122,6 +122,15 @@ def lines_of(text: str, width: int, *, most: int | None = None, placeholder: str
     )
 
 
+def caption(text: str, width: int = 110) -> str:
+    """Return a caption with a new line between its parts, told by semicolons, wherever a line would be too long."""
+    lines = [""]
+    for part in text.split("; "):
+        longer = f"{lines[-1]}; {part}" if lines[-1] else part
+        lines[-1:] = [longer] if len(longer) <= width or not lines[-1] else [f"{lines[-1]};", part]
+    return "\n".join(lines)
+
+
 def title(law: Law, *, of: str = "", width: int = 72) -> str:
     """Return the law's name after what it is shown `of`, such as a task, and, if it fits in one line, its formula."""
     name = ": ".join(filter(None, [of.replace("$", r"\$"), name_of(law)]))

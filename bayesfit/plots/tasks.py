@@ -146,7 +146,7 @@ def plot_tasks(
     write_legend(figure, entries, beyond=beyond)
     style.write_title(figure, style.name_of(fit.law), beside=BESIDE)
     figure.supylabel(style.wrapped_label(fit.law, name, width=26 * down), fontsize=9.5)
-    caption = caption_of(fit.law, views, paths, group)
+    caption = style.caption(caption_of(fit.law, views, paths, group))
     figure.supxlabel("\n".join(filter(None, [style.axis_label(fit.law, views[levels[0]].x), caption])), fontsize=9.5)
     style.mark_unconverged(fit, figure, failed=forecast is not None and not forecast.converged)
     return figure
