@@ -317,5 +317,5 @@ def test_counts_are_forecast_with_the_scatter_of_their_items() -> None:
     assert few == pytest.approx(np.sqrt(0.25 / 20), rel=0.1)
     assert many == pytest.approx(np.sqrt(0.25 / 2000), rel=0.1)
     assert np.isin(np.round(found.draws.values[..., 0] * 20, 9), np.arange(21)).all()
-    with pytest.raises(bf.DataError, match="binomial noise of accuracy needs the number of items, 'n_items'"):
+    with pytest.raises(bf.DataError, match="noise of accuracy counts items and needs their number, 'n_items'"):
         bf.fit(bf.Runs.from_frame(table, law=law), law, structure=None)
