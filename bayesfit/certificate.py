@@ -164,7 +164,7 @@ def _too_far(farthest: float, far: float) -> str:
     """Return why there is no evidence at a distance."""
     if far > farthest:
         return f"no evidence at this distance (hidden runs lay up to {farthest:.3g} decades out)"
-    return "no evidence at this distance (no hidden run lay so far out and no farther)"
+    return "no evidence at this distance (no run was hidden there)"
 
 
 def _nothing(note: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_the_far_end_of_a_class_has_its_evidence() -> None:
     assert f"up to {ends.max():.3g} decades out" in beyond["note"]
     # a class without runs between others that have some
     between = _at(record[record["from"] != 0.5], DISTANCES.index(0.5), 0.7, "")
-    assert between["note"] == "no evidence at this distance (no hidden run lay so far out and no farther)"
+    assert between["note"] == "no evidence at this distance (no run was hidden there)"
 
 
 def test_accuracies_have_their_own_evidence(far: bf.Forecast) -> None:
