@@ -430,15 +430,16 @@ def _farthest(backtests: Mapping[str, Backtest]) -> np.ndarray:
 
 def _common_output(laws: Sequence[Law], output: str | None) -> str:
     """Return the output named, or the one that all laws have."""
-    if output is None:
-        common = [name for name in laws[0].outputs if all(name in law.outputs for law in laws)]
-        if len(common) == 1 or (common and len({law.pick_output(None) for law in laws}) == 1):
-            return common[0]
-        said = "; ".join(f"{law.id} of {', '.join(law.outputs)}" for law in laws)
-        remedy = f"say which to compare, output='{common[-1]}'" if common else "no output is of all of them"
-        raise SpecError(f"the laws predict different outputs ({said}); {remedy}")
-    (name,) = {law.pick_output(output) for law in laws}
-    return name
+    picked = {law.pick_output(output) for law in laws}
+    if len(picked) == 1:
+        return picked.pop()
+    # each law's own; not one that was named, which every law has or refuses
+    common = [name for name in laws[0].outputs if all(name in law.outputs for law in laws)]
+    if len(common) == 1:
+        return common[0]
+    said = "; ".join(f"{law.id} of {', '.join(law.outputs)}" for law in laws)
+    remedy = f"say which to compare, output='{common[-1]}'" if common else "no output is of all of them"
+    raise SpecError(f"the laws predict different outputs ({said}); {remedy}")
 
 
 def _same_folds(folds: Folds | None, laws: Sequence[Law]) -> Folds:
