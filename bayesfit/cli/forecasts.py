@@ -71,7 +71,8 @@ def forecast(
     if scenarios is not None and out is None and not json:
         _few_enough(scenarios)
     fit = load(file)
-    name = output if output is not None else next(iter(fit.law.outputs))
+    name = fit.law.pick_output(output, unobserved=True)
+    unit = fit.law.outputs[name].unit if name in fit.law.outputs else ""
     head = {"fit": str(file), "law": fit.law.id, "output": name, "prob": prob}
     if scenarios is None:
         made = forecast_one(fit, scenario(set_ or (), fit), output=output, allow_unconverged=allow_unconverged)
@@ -97,10 +98,10 @@ def forecast(
             screen.result(f"\nOf the farthest at each distance. {proof}")
         return
     if json:
-        about = {"unit": fit.law.outputs[name].unit, "forecasts": records(table), "certificate": records(proof.table)}
+        about = {"unit": unit, "forecasts": records(table), "certificate": records(proof.table)}
         screen.document({**head, **about})
         return
-    screen.say(f"{name} in {fit.law.outputs[name].unit}, {100 * prob:g}% interval from {file}", "bold")
+    screen.say(f"{name}{f' in {unit}' * bool(unit)}, {100 * prob:g}% interval from {file}", "bold")
     screen.frame(table)
     screen.say(_beyond(fit, table["decades_beyond"].to_numpy()), "dim")
     screen.result(f"\n{proof}")

@@ -65,3 +65,19 @@ def test_the_risk_of_an_accuracy_is_to_fall_below(monkeypatch: pytest.MonkeyPatc
     )
     losses = ("risk", "fit.nc", "--limit", 0.8, *options[:6], "--output", "task_loss")
     assert "task_loss above 0.8 is a miss" in run(*losses).stdout
+
+
+def test_a_forecast_is_called_what_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = made_fit(task_runs(), bf.law("task_two_step"), scattered(TRUTH), ["task"])
+    monkeypatch.setattr(bayesfit.store, "load", lambda _: fit)
+    at = ("--set", "params=1e9", "--set", "tokens=2e10", "--set", "task=arc")
+    scenario = {"params": 1e9, "tokens": 2e10, "task": "arc"}
+    for asked, name in ((None, "accuracy"), ("task_loss", "task_loss"), ("own", "own")):
+        told = run("forecast", "fit.nc", *at, "--json", *([] if asked is None else ["--output", asked]))
+        found = json.loads(told.stdout)
+        median = fit.forecast(scenario, output=name).table()["median"].iloc[0]
+        assert found["output"] == name
+        assert found["forecasts"][0]["median"] == pytest.approx(median)
+    assert run("forecast", "fit.nc", *at).stdout.startswith("accuracy in share, 90% interval")
+    # an equation that is not observed has no unit
+    assert run("forecast", "fit.nc", *at, "--output", "own").stdout.startswith("own, 90% interval")
